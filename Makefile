@@ -1,0 +1,52 @@
+# `make` lists the targets. `make test` is what continuous integration runs.
+
+PYTHON ?= $(if $(shell python3.11 --version 2>/dev/null),python3.11,python3)
+# Without a GPU, name PyTorch's CPU wheel index to save some gigabytes: make install TORCH_INDEX=<url>
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := .venv/.installed
+
+# One thread for each process: several workers share the cores, and more threads than cores crawl.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install lint type test demo clean lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv from requirements.txt and install this package into it
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@command -v nvidia-smi >/dev/null || [ -n "$(TORCH_INDEX)" ] || \
+		echo "No GPU found: TORCH_INDEX can name PyTorch's CPU wheels, see the top of the Makefile."
+	$(PYTHON) -m venv .venv
+	$(PIP) install --requirement requirements.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	$(PIP) install --no-deps --editable .
+	@touch $@
+
+lint: install ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: install ## Check types
+	$(BIN)/mypy --strict ladd_ray
+
+test: lint type ## Check style and types, then run every test
+	$(BIN)/python -m pytest
+
+demo: install ## Distill the embedded sticker world on this machine
+	$(BIN)/python jobs/distill.py stickers
+
+clean: ## Remove caches and build products; .venv and runs stay
+	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find ladd_ray jobs serve tune tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+lock: ## Resolve pyproject.toml anew into requirements.txt
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
+		"$$folder/bin/pip" install '.[artwork,dev]' && \
+		{ sed '/^#/!d' requirements.txt; "$$folder/bin/pip" freeze --all --exclude pip --exclude ladd-ray \
+			| sed -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(nvidia-|cuda-|triton)/d'; } > "$$folder/lock" && \
+		cp "$$folder/lock" requirements.txt

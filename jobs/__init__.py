@@ -1,0 +1,1 @@
+"""Command lines: each translates its arguments into one call of ladd_ray."""

@@ -1,0 +1,1 @@
+"""Search spaces and sweeps over ladd_ray runs."""
