@@ -1,0 +1,1 @@
+"""Data: the embedded world "stickers", latents and the batches made of them."""
