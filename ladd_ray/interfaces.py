@@ -1,0 +1,168 @@
+"""What flows between the floors: batches, prompt embeddings, and the contracts of networks, engines and trackers.
+
+Shape legend: b batch, c latent channels, h w latent height and width, l prompt tokens, e embedding width, p pooled width,
+d hidden width of the transformer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class PromptEmbeds(NamedTuple):
+    """A batch of encoded prompts. Unpack it into a network call: ``denoiser(x_sigma, sigma, *prompt)``.
+
+    A plain tuple of tensors on purpose: sharded modules only see tensors that lie directly in their arguments.
+    """
+
+    prompt_embeds: Tensor
+    """Token embeddings (b, l, e)."""
+    pooled_prompt_embeds: Tensor
+    """Pooled embeddings (b, p)."""
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> PromptEmbeds:
+        """The same embeddings on another device or in another precision."""
+        return PromptEmbeds(*(tensor.to(device=device, dtype=dtype or tensor.dtype) for tensor in self))
+
+    def rows(self, rows: slice | Tensor) -> PromptEmbeds:
+        """The embeddings of some prompts of the batch."""
+        return PromptEmbeds(self.prompt_embeds[rows], self.pooled_prompt_embeds[rows])
+
+    @staticmethod
+    def concatenate(first: PromptEmbeds, second: PromptEmbeds) -> PromptEmbeds:
+        """Both batches, one after the other, as classifier-free guidance wants them."""
+        return PromptEmbeds(*(torch.cat(pair) for pair in zip(first, second, strict=True)))
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Clean latents with their prompts; every sample carries its number in the stream, which seeds its noise."""
+
+    latents: Tensor
+    """x0, scaled as the transformer sees it (b, c, h, w)."""
+    prompt: PromptEmbeds
+    sample_ids: tuple[int, ...]
+    """Position of each sample in the global stream of the run: independent of ranks and micro batches."""
+
+
+class Denoiser(Protocol):
+    """A flow network: velocity v = noise - x0 at (x_sigma, sigma). Shapes (b, c, h, w), (b,), (b, l, e), (b, p)."""
+
+    def __call__(
+        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
+    ) -> Tensor: ...
+
+
+class FeatureExtractor(Protocol):
+    """The frozen judge: image tokens after each tapped block, laid out in 2-D, each (b, d, h/2, w/2)."""
+
+    def __call__(
+        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
+    ) -> list[Tensor]: ...
+
+
+class Heads(Protocol):
+    """Discriminator heads: one map of logits (b, h/2, w/2) per tapped block."""
+
+    def __call__(self, features: list[Tensor], sigma: Tensor, pooled_prompt_embeds: Tensor) -> list[Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one ``update(loss)`` did."""
+
+    stepped: bool
+    """False while gradients are still being accumulated."""
+    gradient_norm: float
+    """Global L2 norm before clipping, of the last optimizer step."""
+    lr: float
+    """The learning rate of the last optimizer step."""
+
+
+class TrainableNetwork(Protocol):
+    """A network with its optimizer, its schedule, its shards and (if asked for) its moving average."""
+
+    module: nn.Module
+    """The bare network, for forwards inside another network's turn."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The forward of this network's own turn."""
+        ...
+
+    def update(self, loss: Tensor) -> Update:
+        """Backward, clip, step, zero the gradients; raises ``FloatingPointError`` when the loss is not finite."""
+        ...
+
+    def frozen(self) -> AbstractContextManager[nn.Module]:
+        """The bare network with ``requires_grad`` off: gradients pass through it and none stay in it."""
+        ...
+
+    def full_state_dict(self, *, ema: bool = False) -> Mapping[str, Tensor]:
+        """Whole, unsharded weights on the CPU; collective, and empty on ranks other than 0."""
+        ...
+
+    def ema_weights(self) -> AbstractContextManager[nn.Module]:
+        """The network with its moving average swapped in; collective."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """This rank's shard of weights, optimizer, schedule and moving average; collective."""
+        ...
+
+    def load(self, directory: Path) -> None:
+        """Restores what ``save`` wrote, also at another world size; collective."""
+        ...
+
+    def checksum(self) -> float:
+        """A number that differs when the weights differ, equal on all ranks when they agree; collective."""
+        ...
+
+
+class Engine(Protocol):
+    """Where networks live: one device, or shards over many. No word about the method in here."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def prepare(self, module: nn.Module, settings: Any) -> TrainableNetwork:
+        """A trainable network; ``settings`` is a ``config.OptimizerConfig`` (student or discriminator)."""
+        ...
+
+    def freeze(self, module: nn.Module, *, sharded: bool) -> nn.Module:
+        """A frozen network, replicated or sharded; gradients flow through it to its inputs."""
+        ...
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The mean over ranks of each value; collective."""
+        ...
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """One object per rank, in rank order, on every rank; collective."""
+        ...
+
+    def barrier(self) -> None:
+        """Waits for all ranks."""
+        ...
+
+
+class Tracker(Protocol):
+    """Where numbers and files of a run go. Only rank 0 holds a real one."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Identifies the tracked run, so that a restarted job continues it."""
+        ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def log_artifacts(self, paths: Iterator[Path] | list[Path]) -> None: ...
+
+    def finish(self, *, failed: bool = False) -> None: ...

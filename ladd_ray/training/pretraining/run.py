@@ -1,0 +1,60 @@
+"""Runs the stages in order and writes the finished pipeline folder.
+
+The working folder keeps the trained parts and the stages' checkpoints and curves; the output folder is a stock
+Stable Diffusion 3 pipeline with weights in bf16.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from ladd_ray.models import embedded
+from ladd_ray.models.autoencoder import Autoencoder
+from ladd_ray.models.embedded import EmbeddedShape
+from ladd_ray.models.prompt_encoder import PromptEncoder
+from ladd_ray.training.pretraining.autoencoder import heldout_psnr, train_autoencoder
+from ladd_ray.training.pretraining.settings import PretrainConfig
+from ladd_ray.training.pretraining.text import train_text_towers
+from ladd_ray.training.pretraining.transformer import train_transformer
+
+logger = logging.getLogger(__name__)
+
+
+def pretrain(config: PretrainConfig) -> None:
+    """Train what ``config.stages`` names; the last stage writes ``config.output``.
+
+    Raises:
+        ValueError: a stage needs one that has not been run in this directory.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(config.threads)
+    shape = EmbeddedShape()
+    parts = config.root / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    if "autoencoder" in config.stages:
+        autoencoder = train_autoencoder(config, shape)
+        logger.info("autoencoder: held-out PSNR %.2f dB", heldout_psnr(autoencoder, config.device))
+        embedded.save_autoencoder(autoencoder, parts)
+    if "text" in config.stages:
+        towers, tokenizer = train_text_towers(config, shape)
+        embedded.save_text(towers, tokenizer, parts)
+    if "transformer" in config.stages:
+        _train_transformer(config, shape, parts)
+
+
+def _train_transformer(config: PretrainConfig, shape: EmbeddedShape, parts: Path) -> None:
+    untrained = config.root / "untrained"
+    embedded.save_pipeline(embedded.build_transformer(shape), parts, untrained, shape=shape)
+    transformer = train_transformer(
+        config,
+        shape,
+        autoencoder=Autoencoder.from_pretrained(untrained, precision="fp32", device=config.device),
+        encoder=PromptEncoder.from_pretrained(untrained, precision="fp32", device=config.device),
+    )
+    output = Path(config.output).expanduser().resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    embedded.save_pipeline(transformer, parts, output, shape=shape, dtype=torch.bfloat16)
+    logger.info("wrote %s", output)

@@ -1,0 +1,62 @@
+"""Settings of ``jobs/pretrain.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ladd_ray.config import Section
+
+StageName = Literal["autoencoder", "text", "transformer"]
+
+
+class StageSettings(Section):
+    """How long and how fast one stage learns: AdamW, linear warm-up, cosine to zero, moving average."""
+
+    steps: int = Field(default=1000, ge=1)
+    """Optimizer steps."""
+    batch_size: int = Field(default=32, ge=1)
+    """Scenes per step."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Peak learning rate."""
+    lr_warmup_steps: int = Field(default=100, ge=0)
+    """Steps of linear warm-up."""
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the moving average, which is what the stage delivers."""
+    bf16: bool = True
+    """Matrix products in bf16 (autocast); weights stay fp32."""
+
+
+class PretrainConfig(Section):
+    """The embedded model, from nothing."""
+
+    directory: str = "runs/pretrain-stickers"
+    """Where checkpoints, curves and sample pictures go. The same command continues here."""
+    output: str = "runs/pretrain-stickers/pipeline"
+    """The finished Stable Diffusion 3 folder."""
+    stages: tuple[StageName, ...] = ("autoencoder", "text", "transformer")
+    """Stages to run, in order; a later one needs what the earlier ones left in the directory."""
+    seed: int = 0
+    """Seed of weights, scenes and noise."""
+    device: str = "cpu"
+    """Torch device."""
+    threads: int = Field(default=2, ge=1)
+    """CPU threads."""
+    checkpoint_every_s: float = Field(default=60.0, gt=0)
+    """Seconds between checkpoints."""
+    kl_weight: float = Field(default=5e-4, ge=0)
+    """Weight of the KL term (mean per latent value) beside the mean absolute error of the pixels."""
+    num_scenes: int = Field(default=32_000, ge=1)
+    """Scenes encoded once for the transformer stage."""
+    prompt_dropout: float = Field(default=0.1, ge=0, le=1)
+    """Share of empty prompts, which classifier-free guidance needs."""
+    autoencoder: StageSettings = StageSettings(steps=5000, batch_size=8, lr=2e-3, ema_decay=0.995)
+    text: StageSettings = StageSettings(steps=1500, batch_size=128, lr=1e-3)
+    transformer: StageSettings = StageSettings(steps=4500, batch_size=96, lr=1e-3)
+
+    @property
+    def root(self) -> Path:
+        """Absolute working folder."""
+        return Path(self.directory).expanduser().resolve()
