@@ -26,8 +26,9 @@ class Section(BaseModel):
 class TeacherConfig(Section):
     """The frozen network: teacher, discriminator backbone and generator of the training latents in one."""
 
-    path: str = "models/stickers"
-    """Stable Diffusion 3 folder in diffusers' layout, or a hub name such as stabilityai/stable-diffusion-3.5-large."""
+    path: str = "stickers"
+    """'stickers' (the embedded model), a Stable Diffusion 3 folder in diffusers' layout, or a hub name such as
+    stabilityai/stable-diffusion-3.5-large."""
     precision: Precision = "fp32"
     """Precision of the frozen weights and of the sampler."""
     sharded: bool = False
@@ -142,7 +143,7 @@ class DataConfig(Section):
     num_latents: int = Field(default=1024, ge=1)
     """How many latents to draw. One per prompt; prompts repeat with other noise when there are fewer."""
     latents: str | None = None
-    """Folder of latents to reuse; by default one inside the run, keyed by everything that shapes it."""
+    """Folder of latents to reuse; by default one in run.directory, keyed by everything that shapes it."""
     guidance_scale: float = Field(default=3.0, ge=0)
     """Classifier-free guidance of the teacher's sampler (paper: one constant; its value is not known)."""
     num_inference_steps: int = Field(default=28, ge=1)
@@ -155,6 +156,8 @@ class DataConfig(Section):
     """Image width in pixels."""
     synthesis_batch_size: int = Field(default=64, ge=1)
     """Images that one teacher actor draws at once."""
+    seed: int = 0
+    """Seed of the prompts and of the noise that the latents grow from."""
     allow_unguided: bool = False
     """Train on latents made without guidance. A student of unguided latents learns to draw washed-out images."""
 
@@ -195,17 +198,18 @@ class RunConfig(Section):
     name: str = Field(default="stickers", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run and of its folder. The same name and configuration continue the run."""
     directory: str = "runs"
-    """Folder of all runs, on storage that all workers share."""
+    """Folder of all runs, on storage that all workers share. A relative one lies in the working directory, or in
+    $LADD_RAY_HOME (by default ~/ladd_ray) when the command runs as a submitted Ray job."""
     steps: int = Field(default=400, ge=1)
     """Optimizer steps."""
     seed: int = 0
     """Seed of data order, noise and heads."""
     num_workers: int = Field(default=2, ge=0)
     """Ray Train workers. 0 runs the loop in this process, for debugging."""
-    micro_batch_size: int = Field(default=16, ge=1)
-    """Samples per worker and forward."""
+    global_batch_size: int = Field(default=32, ge=1)
+    """Samples per optimizer step over all workers; it does not change with their number."""
     gradient_accumulation_steps: int = Field(default=1, ge=1)
-    """Micro batches per optimizer step."""
+    """Micro batches that a worker makes of its share."""
     device: Literal["cpu", "gpu"] = "cpu"
     """One GPU per worker, or CPU threads."""
     threads_per_worker: int = Field(default=1, ge=1)
@@ -241,21 +245,30 @@ class Config(Section):
     run: RunConfig = RunConfig()
 
     @property
-    def global_batch_size(self) -> int:
-        """Samples per optimizer step over all workers."""
-        return self.run.micro_batch_size * self.run.gradient_accumulation_steps * max(self.run.num_workers, 1)
+    def micro_batch_size(self) -> int:
+        """Samples per worker and forward."""
+        return self.run.global_batch_size // self._shares
 
     @property
     def run_directory(self) -> Path:
         """Absolute folder of this run."""
         return Path(self.run.directory).expanduser().resolve() / self.run.name
 
+    @property
+    def _shares(self) -> int:
+        return max(self.run.num_workers, 1) * self.run.gradient_accumulation_steps
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.discriminator.loss == "hinge" and self.run.micro_batch_size < 2:
+        if self.run.global_batch_size % self._shares:
             raise ValueError(
-                "run.micro_batch_size = 1 with the hinge loss lets the judge win and kills the student: "
-                "use at least 2 per worker, or discriminator.loss = softplus"
+                f"run.global_batch_size = {self.run.global_batch_size} cannot be shared out evenly to "
+                f"{max(self.run.num_workers, 1)} workers x {self.run.gradient_accumulation_steps} micro batches"
+            )
+        if self.discriminator.loss == "hinge" and self.micro_batch_size < 2:
+            raise ValueError(
+                "a micro batch of 1 with the hinge loss lets the judge win and kills the student: raise "
+                "run.global_batch_size to at least 2 for each worker and micro batch, or set discriminator.loss = softplus"
             )
         if self.run.engine == "local" and self.run.num_workers > 1:
             raise ValueError("run.engine = local runs on one device: set run.num_workers to 1, or run.engine to deepspeed")
@@ -264,10 +277,10 @@ class Config(Section):
                 f"data.guidance_scale = {self.data.guidance_scale} makes latents without guidance: "
                 "use 3 to 5, or set data.allow_unguided if you mean it"
             )
-        if self.data.num_latents < self.global_batch_size:
+        if self.data.num_latents < self.run.global_batch_size:
             raise ValueError(
                 f"data.num_latents = {self.data.num_latents} does not fill one global batch of "
-                f"{self.global_batch_size}: draw more latents or make the batch smaller"
+                f"{self.run.global_batch_size}: draw more latents or make the batch smaller"
             )
         if max(self.evaluation.student_steps) > len(self.noise.levels) or min(self.evaluation.student_steps) < 1:
             raise ValueError(

@@ -14,6 +14,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -217,3 +218,15 @@ def save_pipeline(
     pipeline.to(dtype=dtype).save_pretrained(unfinished)
     shutil.rmtree(output, ignore_errors=True)
     unfinished.rename(output)
+
+
+def committed_model() -> Path:
+    """The folder of the committed weights.
+
+    Raises:
+        ValueError: the package came without them.
+    """
+    folder = Path(str(files("ladd_ray"))) / "assets" / "sd3-stickers"
+    if not folder.is_dir():
+        raise ValueError(f"no embedded model at {folder}: run jobs/pretrain.py --output {folder}")
+    return folder

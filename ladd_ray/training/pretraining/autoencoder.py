@@ -1,4 +1,7 @@
-"""Stage 1, the autoencoder: mean absolute error of the pixels, and a little KL."""
+"""Stage 1, the autoencoder: a projection on principal components as encoder, and a decoder that learns.
+
+The encoder is final before the first step, so the transformer may be trained at the same time.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,40 @@ import torch
 from torch import Tensor, nn
 
 from ladd_ray.models.embedded import EmbeddedShape, build_autoencoder
+from ladd_ray.models.pca_encoder import set_pca_encoder
 from ladd_ray.training.pretraining.fit import fit
 from ladd_ray.training.pretraining.scenes import numbered_scenes, random_scenes
 from ladd_ray.training.pretraining.settings import PretrainConfig
 
 
-def train_autoencoder(config: PretrainConfig, shape: EmbeddedShape) -> nn.Module:
-    """The trained autoencoder, with scale and shift set so that latents have mean 0 and deviation 1."""
+def untrained_autoencoder(config: PretrainConfig, shape: EmbeddedShape) -> nn.Module:
+    """An autoencoder with its final encoder; scale and shift make latents have mean 0 and deviation 1."""
     torch.manual_seed(config.seed)
-    autoencoder = build_autoencoder(shape).to(config.device, memory_format=torch.channels_last)
+    autoencoder = build_autoencoder(shape)
+    images, _ = numbered_scenes(list(range(1024)))
+    set_pca_encoder(autoencoder, images)
+    autoencoder.encoder.requires_grad_(False)
+    _set_scale(autoencoder, images)
+    return autoencoder.to(config.device, memory_format=torch.channels_last)
+
+
+def train_decoder(autoencoder: nn.Module, config: PretrainConfig) -> nn.Module:
+    """The autoencoder with a decoder that minimises the mean absolute error of the pixels."""
     settings = config.autoencoder
 
     def loss() -> tuple[Tensor, dict[str, float]]:
         images, _ = random_scenes(settings.batch_size)
         images = images.to(config.device)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=settings.bf16):
-            posterior = autoencoder.encode(images).latent_dist
-            reconstruction = autoencoder.decode(posterior.sample()).sample
-        error = reconstruction.float() - images
-        divergence = posterior.kl().sum() / posterior.mean.numel()
-        metrics = {"psnr": _psnr(error), "kl": divergence.item()}
-        return error.abs().mean() + config.kl_weight * divergence, metrics
+            with torch.no_grad():
+                latents = autoencoder.encode(images).latent_dist.sample()
+            error = autoencoder.decode(latents).sample.float() - images
+        return error.abs().mean(), {"psnr": _psnr(error)}
 
-    average = fit(
+    return fit(
         autoencoder, loss, name="autoencoder", settings=settings, directory=config.root,
         seed=config.seed, checkpoint_every_s=config.checkpoint_every_s,
     )  # fmt: skip
-    _set_scale(average, config.device)
-    return average
 
 
 @torch.no_grad()
@@ -48,9 +57,8 @@ def heldout_psnr(autoencoder: nn.Module, device: str, *, count: int = 512) -> fl
 
 
 @torch.no_grad()
-def _set_scale(autoencoder: nn.Module, device: str) -> None:
-    images, _ = numbered_scenes(list(range(1024)))
-    latents = torch.cat([autoencoder.encode(part.to(device)).latent_dist.mode() for part in images.split(64)])
+def _set_scale(autoencoder: nn.Module, images: Tensor) -> None:
+    latents = autoencoder.encode(images).latent_dist.mode()
     autoencoder.register_to_config(
         shift_factor=round(latents.mean().item(), 4), scaling_factor=round(1 / latents.std().item(), 4)
     )

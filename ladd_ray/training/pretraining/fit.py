@@ -30,7 +30,7 @@ def fit(
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint is untouched.
     """
-    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer = torch.optim.AdamW([weight for weight in module.parameters() if weight.requires_grad], lr=settings.lr, betas=(0.9, 0.99), weight_decay=0.0)
     average = copy.deepcopy(module).requires_grad_(False)
     path = directory / f"{name}.pt"
     first_step = _restore(path, module, average, optimizer)

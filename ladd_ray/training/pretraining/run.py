@@ -15,7 +15,7 @@ from ladd_ray.models import embedded
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.embedded import EmbeddedShape
 from ladd_ray.models.prompt_encoder import PromptEncoder
-from ladd_ray.training.pretraining.autoencoder import heldout_psnr, train_autoencoder
+from ladd_ray.training.pretraining.autoencoder import heldout_psnr, train_decoder, untrained_autoencoder
 from ladd_ray.training.pretraining.settings import PretrainConfig
 from ladd_ray.training.pretraining.text import train_text_towers
 from ladd_ray.training.pretraining.transformer import train_transformer
@@ -35,7 +35,9 @@ def pretrain(config: PretrainConfig) -> None:
     parts = config.root / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     if "autoencoder" in config.stages:
-        autoencoder = train_autoencoder(config, shape)
+        autoencoder = untrained_autoencoder(config, shape)
+        embedded.save_autoencoder(autoencoder, parts)
+        autoencoder = train_decoder(autoencoder, config)
         logger.info("autoencoder: held-out PSNR %.2f dB", heldout_psnr(autoencoder, config.device))
         embedded.save_autoencoder(autoencoder, parts)
     if "text" in config.stages:

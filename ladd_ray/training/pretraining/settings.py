@@ -37,7 +37,7 @@ class PretrainConfig(Section):
     output: str = "runs/pretrain-stickers/pipeline"
     """The finished Stable Diffusion 3 folder."""
     stages: tuple[StageName, ...] = ("autoencoder", "text", "transformer")
-    """Stages to run, in order; a later one needs what the earlier ones left in the directory."""
+    """Stages to run, in order. The transformer needs text towers and an encoder; the decoder may still be learning."""
     seed: int = 0
     """Seed of weights, scenes and noise."""
     device: str = "cpu"
@@ -46,15 +46,13 @@ class PretrainConfig(Section):
     """CPU threads."""
     checkpoint_every_s: float = Field(default=60.0, gt=0)
     """Seconds between checkpoints."""
-    kl_weight: float = Field(default=5e-4, ge=0)
-    """Weight of the KL term (mean per latent value) beside the mean absolute error of the pixels."""
     num_scenes: int = Field(default=32_000, ge=1)
     """Scenes encoded once for the transformer stage."""
     prompt_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of empty prompts, which classifier-free guidance needs."""
-    autoencoder: StageSettings = StageSettings(steps=5000, batch_size=8, lr=2e-3, ema_decay=0.995)
-    text: StageSettings = StageSettings(steps=1500, batch_size=128, lr=1e-3)
-    transformer: StageSettings = StageSettings(steps=4500, batch_size=96, lr=1e-3)
+    autoencoder: StageSettings = StageSettings(steps=4200, batch_size=8, ema_decay=0.995)
+    text: StageSettings = StageSettings(steps=700, batch_size=128)
+    transformer: StageSettings = StageSettings(steps=4500, batch_size=96)
 
     @property
     def root(self) -> Path:

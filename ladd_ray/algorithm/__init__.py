@@ -1,0 +1,1 @@
+"""The paper and its samplers in plain torch: no files, no ranks, no model library."""

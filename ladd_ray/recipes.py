@@ -1,0 +1,117 @@
+"""Named runs: each function returns a whole configuration. Change one by dotted names, see ``config.override``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from ladd_ray.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    EvaluationConfig,
+    NoiseConfig,
+    RunConfig,
+    StudentConfig,
+    TeacherConfig,
+)
+
+
+def stickers() -> Config:
+    """The embedded model on the embedded world: 9 M parameters, 64 px, everything on a laptop's CPU.
+
+    Hardware: 2 CPU cores. Expected time and scores: the table in README.md.
+    """
+    return Config(
+        recipe="stickers",
+        student=StudentConfig(lr=2e-5, ema_decay=0.99),
+        discriminator=DiscriminatorConfig(lr=2e-4, width=64),
+        run=RunConfig(name="stickers", steps=400, global_batch_size=48),
+    )
+
+
+def sd3_medium() -> Config:
+    """Stable Diffusion 3 Medium, 2B, 512 px: the size of the paper's studies (depth 24, 10k iterations).
+
+    Hardware: 8 GPUs of 80 GB. Learning rate, batch size and guidance are ours: the paper states none of them.
+    Expected time and score: not measured yet.
+    """
+    return Config(
+        recipe="sd3_medium",
+        teacher=TeacherConfig(path="stabilityai/stable-diffusion-3-medium-diffusers", precision="bf16"),
+        student=StudentConfig(lr=5e-6, lr_warmup_steps=200, zero_stage=2, precision="bf16", ema_decay=0.999),
+        discriminator=DiscriminatorConfig(lr=5e-5, lr_warmup_steps=200),
+        data=DataConfig(
+            prompts="prompts.txt",
+            heldout_prompts="heldout_prompts.txt",
+            num_latents=100_000,
+            guidance_scale=4.5,
+            num_inference_steps=50,
+            height=512,
+            width=512,
+            synthesis_batch_size=16,
+        ),
+        evaluation=EvaluationConfig(num_images=2048, batch_size=16),
+        run=RunConfig(
+            name="sd3-medium",
+            steps=10_000,
+            num_workers=8,
+            global_batch_size=128,
+            gradient_accumulation_steps=2,
+            device="gpu",
+            threads_per_worker=8,
+            checkpoint_every=500,
+            cluster_timeout_s=600,
+        ),
+    )
+
+
+def sd35_large() -> Config:
+    """Stable Diffusion 3.5 Large, 8B, 1024 px: ZeRO-3 student and teacher, bf16, activation checkpointing.
+
+    Hardware: 8 GPUs of 80 GB or more (18 GB of weights and optimizer per GPU). The warm-up of the noise levels is
+    the paper's for more than 512 x 512 pixels; learning rate, batch size and guidance are ours.
+    Expected time and score: not measured yet.
+    """
+    return Config(
+        recipe="sd35_large",
+        teacher=TeacherConfig(path="stabilityai/stable-diffusion-3.5-large", precision="bf16", sharded=True),
+        noise=NoiseConfig(warmup_steps=500),
+        student=StudentConfig(
+            lr=1e-6,
+            lr_warmup_steps=500,
+            zero_stage=3,
+            precision="bf16",
+            ema_decay=0.999,
+            activation_checkpointing=True,
+        ),
+        discriminator=DiscriminatorConfig(lr=1e-5, lr_warmup_steps=500),
+        data=DataConfig(
+            prompts="prompts.txt",
+            heldout_prompts="heldout_prompts.txt",
+            num_latents=200_000,
+            guidance_scale=4.5,
+            num_inference_steps=40,
+            height=1024,
+            width=1024,
+            synthesis_batch_size=4,
+        ),
+        evaluation=EvaluationConfig(num_images=2048, batch_size=4),
+        run=RunConfig(
+            name="sd35-large",
+            steps=10_000,
+            num_workers=8,
+            global_batch_size=64,
+            gradient_accumulation_steps=4,
+            device="gpu",
+            threads_per_worker=8,
+            checkpoint_every=500,
+            cluster_timeout_s=600,
+        ),
+    )
+
+
+RECIPES: Mapping[str, Callable[[], Config]] = MappingProxyType(
+    {recipe.__name__: recipe for recipe in (stickers, sd3_medium, sd35_large)}
+)
+"""Every recipe by its name on the command line."""

@@ -1,0 +1,80 @@
+"""The Ray cluster a run works on: join or start one, and see that it is large enough."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ladd_ray.config import Config
+
+logger = logging.getLogger(__name__)
+
+WORKER_ENVIRONMENT = {
+    # Ray would change the workers' directory; ours is absolute everywhere, and imports need the driver's.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # glibc gives large tensors back to the system at once and page-faults them in again at every step.
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "10000000000",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@contextmanager
+def cluster(config: Config) -> Iterator[None]:
+    """A connection to the cluster of this machine or of RAY_ADDRESS, or a private one that ends with the run.
+
+    Raises:
+        ValueError: the cluster does not offer the workers in ``run.cluster_timeout_s``.
+    """
+    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        environment = WORKER_ENVIRONMENT | {"OMP_NUM_THREADS": str(config.run.threads_per_worker)}
+        ray.init(
+            runtime_env={"env_vars": environment},
+            logging_level=logging.WARNING,
+            # Every worker's thread pool would otherwise count one CPU for each core of the machine.
+            configure_logging=True,
+        )
+    try:
+        require_resources(config)
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def require_resources(config: Config) -> None:
+    """Wait until the cluster could hold all workers.
+
+    Raises:
+        ValueError: it still cannot after ``run.cluster_timeout_s``; Ray itself would wait for ever.
+    """
+    import ray
+
+    run = config.run
+    needed = {"CPU": float(run.num_workers * run.threads_per_worker)}
+    if run.device == "gpu":
+        needed["GPU"] = float(run.num_workers)
+    deadline = time.monotonic() + run.cluster_timeout_s
+    while lacking := _lacking(needed, ray.cluster_resources()):
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"the cluster cannot hold {run.num_workers} workers: {lacking}; lower run.num_workers or "
+                "run.threads_per_worker, or add nodes (run.cluster_timeout_s is how long to wait for them)"
+            )
+        logger.warning("waiting for the cluster: %s", lacking)
+        time.sleep(5)
+
+
+def _lacking(needed: dict[str, float], offered: dict[str, float]) -> str:
+    return ", ".join(
+        f"needs {amount:g} {name}, has {offered.get(name, 0):g}"
+        for name, amount in needed.items()
+        if offered.get(name, 0) < amount
+    )

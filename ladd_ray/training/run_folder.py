@@ -1,0 +1,118 @@
+"""The folder of a run: who owns its name, and what is already done.
+
+``config.json`` is written first. The same name with another configuration is refused; with the same one the run
+continues. What only says how the work is done (workers, threads, tracking, ...) may differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ladd_ray.config import Config
+
+CONFIG_NAME = "config.json"
+OPERATIONAL = {
+    "recipe", "tracking", "teacher.path", "data.latents", "data.synthesis_batch_size", "evaluation.batch_size",
+    "run.name", "run.directory", "run.num_workers", "run.gradient_accumulation_steps", "run.device",
+    "run.threads_per_worker", "run.checkpoint_every", "run.checkpoints_to_keep", "run.max_failures",
+    "run.cluster_timeout_s",
+}  # fmt: skip
+"""Settings that change how a run is done and not what it computes (up to rounding)."""
+
+VERSIONED = ("torch", "diffusers", "transformers", "deepspeed", "ray", "mlflow", "safetensors")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of one run lies."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """State to resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def export(self) -> Path:
+        """The distilled pipeline; its presence means that training is done."""
+        return self.path / "export"
+
+    @property
+    def metrics(self) -> Path:
+        """Scores; their presence means that evaluation is done."""
+        return self.path / "metrics.json"
+
+
+def identity(config: Config, *, teacher: str) -> dict[str, Any]:
+    """Dotted settings that make two runs the same one, with the fingerprint of the teacher."""
+    settings = _flat(config.model_dump(mode="json"))
+    kept = {name: value for name, value in settings.items() if name not in OPERATIONAL and name.split(".")[0] not in OPERATIONAL}
+    return {**kept, "teacher.fingerprint": teacher}
+
+
+def identity_hash(config: Config, *, teacher: str) -> str:
+    """16 hex digits of the identity."""
+    text = json.dumps(identity(config, teacher=teacher), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def claim(config: Config, *, teacher: str) -> RunFolder:
+    """Make the folder of this run, or find it again.
+
+    Raises:
+        ValueError: the folder cannot be written, or belongs to a run with another configuration.
+    """
+    path = config.run_directory
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"{path} is not writable")
+    except OSError as error:
+        raise ValueError(f"cannot write to {path} ({error}): set run.directory to a folder that you may write to") from error
+    ours = identity(config, teacher=teacher)
+    document = path / CONFIG_NAME
+    if document.exists():
+        _require_same(json.loads(document.read_text())["identity"], ours, path)
+    elif any(path.iterdir()):
+        raise ValueError(f"{path} is not empty and holds no run: choose another run.name")
+    else:
+        _write(document, config, teacher=teacher, settings=ours)
+    return RunFolder(path)
+
+
+def _require_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
+    changed = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    if changed:
+        lines = [f"  {name}: {theirs.get(name)} there, {ours.get(name)} now" for name in changed]
+        raise ValueError(
+            f"{path} belongs to a run with another configuration:\n" + "\n".join(lines) +
+            "\nchoose another run.name, or repeat the settings of that run to continue it"
+        )
+
+
+def _write(document: Path, config: Config, *, teacher: str, settings: Mapping[str, Any]) -> None:
+    content = {
+        "config": config.model_dump(mode="json"),
+        "teacher_fingerprint": teacher,
+        "versions": {name: version(name) for name in VERSIONED},
+        "identity": settings,
+    }
+    partial = document.with_suffix(".part")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(document)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+    return flat
