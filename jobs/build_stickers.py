@@ -1,10 +1,10 @@
-"""Build the sticker sheet from the published emoji sets.
+r"""Build the sticker sheet from the published emoji sets.
 
     python -m jobs.build_stickers --packages DIR
 
 DIR holds the unpacked npm packages, one folder `<name>-<version>/package` each:
 
-    npm pack @iconify-json/noto@1.2.9 @iconify-json/twemoji@1.2.5 @iconify-json/fluent-emoji-flat@1.2.6 \\
+    npm pack @iconify-json/noto@1.2.9 @iconify-json/twemoji@1.2.5 @iconify-json/fluent-emoji-flat@1.2.6 \
         @lobehub/fluent-emoji-3d@1.1.0 emojibase-data@17.0.0
 """
 

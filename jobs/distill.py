@@ -51,7 +51,7 @@ def main() -> int:
         from ladd_ray.training.preflight import prepare
 
         if arguments.dry_run:
-            plan = prepare(arguments.config)
+            plan = prepare(arguments.config, fetch=False)
             print(to_json(plan.config), plan.describe(), sep="\n\n")
         else:
             folder = run(arguments.config)

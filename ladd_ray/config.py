@@ -9,225 +9,42 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
-Precision = Literal["fp32", "bf16"]
-ZeroStage = Literal[0, 1, 2, 3]
+from ladd_ray.sections import (
+    DataConfig,
+    DiscriminatorConfig,
+    EvaluationConfig,
+    NoiseConfig,
+    OptimizerConfig,
+    Precision,
+    RunConfig,
+    Section,
+    StudentConfig,
+    TeacherConfig,
+    TrackingConfig,
+    ZeroStage,
+)
 
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class TeacherConfig(Section):
-    """The frozen network: teacher, discriminator backbone and generator of the training latents in one."""
-
-    path: str = "stickers"
-    """'stickers' (the embedded model), a Stable Diffusion 3 folder in diffusers' layout, or a hub name such as
-    stabilityai/stable-diffusion-3.5-large."""
-    precision: Precision = "fp32"
-    """Precision of the frozen weights and of the sampler."""
-    sharded: bool = False
-    """Shard the frozen weights with ZeRO-3. Saves memory, costs an all-gather per block: replicate while it fits."""
-    random_weights: bool = False
-    """Build the network from its config with random weights: for benchmarks only."""
-
-
-class NoiseConfig(Section):
-    """Noise levels: the ONE schedule that training, evaluation, export and serving share. METHOD: paper section 3."""
-
-    levels: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
-    """Levels sigma that the student is trained at and that its sampler visits, falling, beginning with 1."""
-    probabilities: tuple[float, ...] = (0.7, 0.1, 0.1, 0.1)
-    """Chance of each level. Stated by the paper for more than 512 x 512 pixels; below that it is our choice."""
-    warmup_probabilities: tuple[float, ...] = (0.0, 0.0, 0.5, 0.5)
-    """Chance of each level during the warm-up."""
-    warmup_steps: int = Field(default=0, ge=0)
-    """Length of the warm-up in steps (paper: 500 above 512 x 512 pixels)."""
-    renoise_mean: float = 1.0
-    """Mean m of the logit-normal level at which the judge looks (paper: 1). Larger: more global feedback."""
-    renoise_std: float = Field(default=1.0, gt=0)
-    """Standard deviation s of that level (paper: 1)."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in ("probabilities", "warmup_probabilities"):
-            chances = getattr(self, name)
-            if len(chances) != len(self.levels):
-                raise ValueError(f"noise.{name} has {len(chances)} entries for {len(self.levels)} levels: give one for each")
-            if min(chances) < 0 or abs(sum(chances) - 1) > 1e-6:
-                raise ValueError(f"noise.{name} = {chances} must not be negative and must sum to 1")
-        falling = all(a > b for a, b in zip(self.levels, self.levels[1:], strict=False))
-        if not falling or self.levels[0] != 1 or self.levels[-1] <= 0:
-            raise ValueError(f"noise.levels = {self.levels} must fall from 1 (pure noise) and stay above 0")
-        return self
-
-
-class OptimizerConfig(Section):
-    """AdamW, its schedule, and how its state is sharded."""
-
-    lr: float = Field(default=1e-5, gt=0)
-    """Peak learning rate. Billions of parameters want 1e-6 to 5e-6."""
-    betas: tuple[float, float] = (0.0, 0.99)
-    """Adam's decay rates; a first rate of 0 is usual in adversarial training."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay."""
-    lr_warmup_steps: int = Field(default=0, ge=0)
-    """Steps of linear warm-up of the learning rate."""
-    lr_schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """How the learning rate goes on after the warm-up; cosine and linear fall to 0 at the last step."""
-    gradient_clipping: float = Field(default=1.0, ge=0)
-    """Largest global gradient norm; 0 turns clipping off."""
-    zero_stage: ZeroStage = 0
-    """DeepSpeed ZeRO stage: 0 replicates, 1 shards the optimizer, 2 also gradients, 3 also weights."""
-    offload_optimizer: bool = False
-    """Keep the optimizer state in host memory (slow; for models that do not fit otherwise)."""
-
-
-class StudentConfig(OptimizerConfig):
-    """The network that is distilled; it starts as a copy of the teacher."""
-
-    precision: Precision = "fp32"
-    """Precision of forward and backward; bf16 keeps fp32 master weights."""
-    ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    """Decay of the moving average that is evaluated and exported; 0 turns it off."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, one more forward."""
-
-
-class DiscriminatorConfig(OptimizerConfig):
-    """The heads on the frozen features, and the loss they play for."""
-
-    lr: float = Field(default=1e-4, gt=0)
-    """Peak learning rate of the heads."""
-    tapped_blocks: tuple[int, ...] | None = None
-    """Transformer blocks whose image tokens are judged, counted from 0; by default every block (the paper)."""
-    width: int | None = Field(default=None, ge=8, multiple_of=8)
-    """Channels inside a head; by default a quarter of the transformer's width (ours: 4-5 % of a pass)."""
-    depth: int = Field(default=2, ge=1)
-    """Convolutions in the residual block of a head."""
-    kernel_size: Literal[1, 3, 5, 7] = 3
-    """Size of those convolutions."""
-    condition_on_sigma: bool = True
-    """Tell the heads the noise level (the paper)."""
-    condition_on_prompt: bool = True
-    """Tell the heads the pooled prompt embedding (the paper)."""
-    loss: Literal["hinge", "softplus", "bce"] = "hinge"
-    """Adversarial loss, per logit. The paper does not print it; hinge is what ADD and SANA-Sprint use."""
-    r1: Literal["none", "exact", "approximate"] = "none"
-    """Penalty on real samples: exact on the heads' inputs (ADD), or approximate on the noised latent (Seaweed-APT)."""
-    r1_weight: float = Field(default=1e-5, ge=0)
-    """Weight of that penalty."""
-    r1_perturbation: float = Field(default=0.01, gt=0)
-    """Standard deviation of the perturbation of the approximate penalty."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        blocks = self.tapped_blocks
-        if blocks is not None and (not blocks or min(blocks) < 0 or list(blocks) != sorted(set(blocks))):
-            raise ValueError(f"discriminator.tapped_blocks = {blocks} must be rising, distinct and not negative")
-        return self
-
-
-class DataConfig(Section):
-    """The synthetic training set: latents that the guided teacher draws from training prompts."""
-
-    prompts: str = "stickers"
-    """Training prompts: 'stickers' (the embedded world) or a text file with one prompt per line."""
-    heldout_prompts: str = "stickers"
-    """Prompts for evaluation: 'stickers' (its held-out split) or a text file."""
-    num_latents: int = Field(default=1024, ge=1)
-    """How many latents to draw. One per prompt; prompts repeat with other noise when there are fewer."""
-    latents: str | None = None
-    """Folder of latents to reuse; by default one in run.directory, keyed by everything that shapes it."""
-    guidance_scale: float = Field(default=3.0, ge=0)
-    """Classifier-free guidance of the teacher's sampler (paper: one constant; its value is not known)."""
-    num_inference_steps: int = Field(default=28, ge=1)
-    """Steps of the teacher's sampler."""
-    shift: float | None = Field(default=None, gt=0)
-    """Timestep shift of the teacher's sampler; by default what its scheduler config says."""
-    height: int = Field(default=64, ge=16, multiple_of=16)
-    """Image height in pixels."""
-    width: int = Field(default=64, ge=16, multiple_of=16)
-    """Image width in pixels."""
-    synthesis_batch_size: int = Field(default=64, ge=1)
-    """Images that one teacher actor draws at once."""
-    seed: int = 0
-    """Seed of the prompts and of the noise that the latents grow from."""
-    allow_unguided: bool = False
-    """Train on latents made without guidance. A student of unguided latents learns to draw washed-out images."""
-
-
-class EvaluationConfig(Section):
-    """What is measured when training ends."""
-
-    num_images: int = Field(default=256, ge=2)
-    """Images per set for KID, with held-out prompts."""
-    num_diversity_prompts: int = Field(default=16, ge=1)
-    """Prompts drawn with several seeds for the diversity score."""
-    num_diversity_seeds: int = Field(default=4, ge=2)
-    """Seeds per prompt."""
-    student_steps: tuple[int, ...] = (1, 2, 4)
-    """Numbers of student steps to draw and to score."""
-    num_sample_prompts: int = Field(default=8, ge=1)
-    """Columns of samples.png."""
-    batch_size: int = Field(default=64, ge=1)
-    """Images drawn at once."""
-    seed: int = 2024
-    """Seed of all evaluation noise; apart from the training seed, so that runs compare."""
-
-
-class TrackingConfig(Section):
-    """MLflow."""
-
-    uri: str | None = None
-    """Tracking server; by default an sqlite file in run.directory."""
-    experiment: str = "ladd_ray"
-    """MLflow experiment."""
-    log_every: int = Field(default=5, ge=1)
-    """Steps between two logged points."""
-
-
-class RunConfig(Section):
-    """Where, how long, on what."""
-
-    name: str = Field(default="stickers", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the run and of its folder. The same name and configuration continue the run."""
-    directory: str = "runs"
-    """Folder of all runs, on storage that all workers share. A relative one lies in the working directory, or in
-    $LADD_RAY_HOME (by default ~/ladd_ray) when the command runs as a submitted Ray job."""
-    steps: int = Field(default=400, ge=1)
-    """Optimizer steps."""
-    seed: int = 0
-    """Seed of data order, noise and heads."""
-    num_workers: int = Field(default=2, ge=0)
-    """Ray Train workers. 0 runs the loop in this process, for debugging."""
-    global_batch_size: int = Field(default=32, ge=1)
-    """Samples per optimizer step over all workers; it does not change with their number."""
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    """Micro batches that a worker makes of its share."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """One GPU per worker, or CPU threads."""
-    threads_per_worker: int = Field(default=1, ge=1)
-    """CPU threads (and Ray CPUs) of a worker. Workers x threads beyond the cores of the machine crawl."""
-    engine: Literal["deepspeed", "local"] = "deepspeed"
-    """deepspeed shards over workers; local is a single device without DeepSpeed."""
-    compile_teacher: bool = False
-    """torch.compile the frozen features (GPU)."""
-    checkpoint_every: int = Field(default=100, ge=1)
-    """Steps between checkpoints; the last step always makes one."""
-    checkpoints_to_keep: int = Field(default=2, ge=1)
-    """Latest checkpoints that stay on disk."""
-    max_failures: int = Field(default=3, ge=0)
-    """Worker failures after which the run gives up; each restart continues from the last checkpoint."""
-    cluster_timeout_s: float = Field(default=45.0, gt=0)
-    """Seconds to wait for the cluster to offer the workers asked for."""
-    deterministic: bool = False
-    """Only deterministic kernels; slower on GPU."""
+__all__ = [
+    "Config",
+    "DataConfig",
+    "DiscriminatorConfig",
+    "EvaluationConfig",
+    "NoiseConfig",
+    "OptimizerConfig",
+    "Precision",
+    "RunConfig",
+    "Section",
+    "StudentConfig",
+    "TeacherConfig",
+    "TrackingConfig",
+    "ZeroStage",
+    "override",
+    "to_json",
+]
 
 
 class Config(Section):
@@ -259,7 +76,7 @@ class Config(Section):
         return max(self.run.num_workers, 1) * self.run.gradient_accumulation_steps
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_batches(self) -> Self:
         if self.run.global_batch_size % self._shares:
             raise ValueError(
                 f"run.global_batch_size = {self.run.global_batch_size} cannot be shared out evenly to "
@@ -268,10 +85,22 @@ class Config(Section):
         if self.discriminator.loss == "hinge" and self.micro_batch_size < 2:
             raise ValueError(
                 "a micro batch of 1 with the hinge loss lets the judge win and kills the student: raise "
-                "run.global_batch_size to at least 2 for each worker and micro batch, or set discriminator.loss = softplus"
+                "run.global_batch_size to at least 2 per worker and micro batch, or set discriminator.loss = softplus"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
         if self.run.engine == "local" and self.run.num_workers > 1:
-            raise ValueError("run.engine = local runs on one device: set run.num_workers to 1, or run.engine to deepspeed")
+            raise ValueError(
+                "run.engine = local runs on one device: set run.num_workers to 1, or run.engine to deepspeed"
+            )
+        if self.run.engine == "local" and self.teacher.sharded:
+            raise ValueError("teacher.sharded needs run.engine = deepspeed")
+        return self
+
+    @model_validator(mode="after")
+    def _check_data(self) -> Self:
         if self.data.guidance_scale <= 1 and not self.data.allow_unguided:
             raise ValueError(
                 f"data.guidance_scale = {self.data.guidance_scale} makes latents without guidance: "
@@ -282,13 +111,15 @@ class Config(Section):
                 f"data.num_latents = {self.data.num_latents} does not fill one global batch of "
                 f"{self.run.global_batch_size}: draw more latents or make the batch smaller"
             )
-        if max(self.evaluation.student_steps) > len(self.noise.levels) or min(self.evaluation.student_steps) < 1:
+        return self
+
+    @model_validator(mode="after")
+    def _check_evaluation(self) -> Self:
+        steps, trained = self.evaluation.student_steps, len(self.noise.levels)
+        if not steps or max(steps) > trained or min(steps) < 1:
             raise ValueError(
-                f"evaluation.student_steps = {self.evaluation.student_steps} must lie in 1..{len(self.noise.levels)}, "
-                "the number of trained noise levels"
+                f"evaluation.student_steps = {steps} must lie in 1..{trained}, the number of trained noise levels"
             )
-        if self.teacher.sharded and self.run.engine == "local":
-            raise ValueError("teacher.sharded needs run.engine = deepspeed")
         return self
 
 

@@ -1,7 +1,7 @@
 """What flows between the floors: batches, prompt embeddings, and the contracts of networks, engines and trackers.
 
-Shape legend: b batch, c latent channels, h w latent height and width, l prompt tokens, e embedding width, p pooled width,
-d hidden width of the transformer.
+Shape legend: b batch, c latent channels, h w latent height and width, l prompt tokens, e embedding width,
+p pooled width, d hidden width of the transformer.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Denoiser(Protocol):
     """A flow network: velocity v = noise - x0 at (x_sigma, sigma). Shapes (b, c, h, w), (b,), (b, l, e), (b, p)."""
 
     def __call__(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
+        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, /
     ) -> Tensor: ...
 
 
@@ -64,14 +64,14 @@ class FeatureExtractor(Protocol):
     """The frozen judge: image tokens after each tapped block, laid out in 2-D, each (b, d, h/2, w/2)."""
 
     def __call__(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
+        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, /
     ) -> list[Tensor]: ...
 
 
 class Heads(Protocol):
     """Discriminator heads: one map of logits (b, h/2, w/2) per tapped block."""
 
-    def __call__(self, features: list[Tensor], sigma: Tensor, pooled_prompt_embeds: Tensor) -> list[Tensor]: ...
+    def __call__(self, features: list[Tensor], sigma: Tensor, pooled_prompt_embeds: Tensor, /) -> list[Tensor]: ...
 
 
 @dataclass(frozen=True)

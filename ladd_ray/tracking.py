@@ -273,9 +273,7 @@ class Progress:
         self._bar.update(step - self._bar.n)
         if self._bar.disable and (time.monotonic() >= self._next_line_at or step == self._num_steps):
             self._next_line_at = time.monotonic() + self._interval_s
-            self._stream.write(
-                f"step {step}/{self._num_steps}  {self._values}  {self._time_left(step)} left\n"
-            )
+            self._stream.write(f"step {step}/{self._num_steps}  {self._values}  {self._time_left(step)} left\n")
             self._stream.flush()
 
     def close(self) -> None:

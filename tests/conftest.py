@@ -16,9 +16,7 @@ WORDS = ("a", "red", "blue", "green", "apple", "banana", "cat", "left", "of", "o
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete Stable Diffusion 3 folder with random weights: 2 blocks, width 128, 64 px images."""
     root = tmp_path_factory.mktemp("tiny")
-    shape = embedded.EmbeddedShape(
-        vae_channels=(8, 8, 8, 8), text_width=32, text_layers=2, max_tokens=12, depth=2
-    )
+    shape = embedded.EmbeddedShape(vae_channels=(8, 8, 8, 8), text_width=32, text_layers=2, max_tokens=12, depth=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tokenizer = embedded.build_tokenizer(WORDS, root / "words", max_tokens=shape.max_tokens)

@@ -58,9 +58,7 @@ class DiscriminatorHeads(nn.Module):
         super().__init__()
         width = width or hidden_size // 4
         if width % CHANNELS_PER_GROUP:
-            raise ValueError(
-                f"heads cannot be {width} channels wide: set discriminator.width to a multiple of 8"
-            )
+            raise ValueError(f"heads cannot be {width} channels wide: set discriminator.width to a multiple of 8")
         self.heads = nn.ModuleList(
             Head(
                 _trunk(hidden_size, width, depth=depth, kernel_size=kernel_size),
@@ -72,9 +70,7 @@ class DiscriminatorHeads(nn.Module):
         )
 
     @classmethod
-    def from_config(
-        cls, config: DiscriminatorConfig, hidden_size: int, *, pooled_size: int, num_blocks: int
-    ) -> Self:
+    def from_config(cls, config: DiscriminatorConfig, hidden_size: int, *, pooled_size: int, num_blocks: int) -> Self:
         """Heads for a transformer of ``num_blocks`` blocks, of which ``config`` may tap only some."""
         tapped = config.tapped_blocks
         return cls(

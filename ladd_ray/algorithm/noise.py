@@ -16,9 +16,7 @@ from torch import Tensor
 def gaussian(shape: Sequence[int], *, seed: int, purpose: str, sample_ids: Sequence[int]) -> Tensor:
     """Standard normal rows (b, *shape), float32 on the CPU; ``shape`` is that of one row, () for a scalar."""
     row_shape = tuple(shape)
-    return torch.stack(
-        [torch.randn(row_shape, generator=_generator(seed, purpose, row)) for row in sample_ids]
-    )
+    return torch.stack([torch.randn(row_shape, generator=_generator(seed, purpose, row)) for row in sample_ids])
 
 
 def uniform(*, seed: int, purpose: str, sample_ids: Sequence[int]) -> Tensor:

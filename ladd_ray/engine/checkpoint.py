@@ -21,7 +21,7 @@ DIRECTORY_PREFIX = "checkpoint_"
 logger = logging.getLogger(__name__)
 
 
-class CorruptCheckpoint(ValueError):  # noqa: N818 (it names the thing, as the log line does)
+class CorruptCheckpointError(ValueError):
     """A checkpoint that must not be loaded; the message names the file."""
 
 
@@ -79,7 +79,7 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of ``directory``, without looking at the files it lists.
 
     Raises:
-        CorruptCheckpoint: there is none, or it cannot be read.
+        CorruptCheckpointError: there is none, or it cannot be read.
     """
     path = directory / MANIFEST_NAME
     try:
@@ -88,16 +88,16 @@ def read_manifest(directory: Path) -> Manifest:
         levels = tuple(facts.pop("noise_levels"))
         return Manifest(**facts, noise_levels=levels, files=files)
     except FileNotFoundError:
-        raise CorruptCheckpoint(f"{path} is missing: the checkpoint was never completed") from None
+        raise CorruptCheckpointError(f"{path} is missing: the checkpoint was never completed") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CorruptCheckpoint(f"{path} is not a manifest: {error}") from error
+        raise CorruptCheckpointError(f"{path} is not a manifest: {error}") from error
 
 
 def verify(directory: Path) -> Manifest:
     """The manifest of ``directory`` after comparing every listed file with its stamp.
 
     Raises:
-        CorruptCheckpoint: a file is missing, has another size or other content.
+        CorruptCheckpointError: a file is missing, has another size or other content.
     """
     manifest = read_manifest(directory)
     for name, expected in manifest.files.items():
@@ -113,7 +113,7 @@ def newest_valid(root: Path) -> tuple[Path, Manifest] | None:
     for directory in _newest_first(root):
         try:
             return directory, verify(directory)
-        except CorruptCheckpoint as problem:
+        except CorruptCheckpointError as problem:
             logger.warning("checkpoint %s is damaged, falling back to an older one: %s", directory, problem)
     return None
 
@@ -123,7 +123,7 @@ def _newest_first(root: Path) -> list[Path]:
     for directory in _candidates(root):
         try:
             steps[directory] = read_manifest(directory).step
-        except CorruptCheckpoint as problem:
+        except CorruptCheckpointError as problem:
             logger.warning("checkpoint %s is incomplete and ignored: %s", directory, problem)
     return sorted(steps, key=lambda directory: steps[directory], reverse=True)
 
@@ -138,12 +138,12 @@ def _candidates(root: Path) -> Iterator[Path]:
 
 def _verify_file(path: Path, expected: FileStamp) -> None:
     if not path.is_file():
-        raise CorruptCheckpoint(f"{path} is missing")
+        raise CorruptCheckpointError(f"{path} is missing")
     size = path.stat().st_size
     if size != expected.size:
-        raise CorruptCheckpoint(f"{path} has {size} bytes instead of {expected.size}")
+        raise CorruptCheckpointError(f"{path} has {size} bytes instead of {expected.size}")
     if _stamp(path) != expected:
-        raise CorruptCheckpoint(f"{path} has other content than when it was saved (SHA-256 differs)")
+        raise CorruptCheckpointError(f"{path} has other content than when it was saved (SHA-256 differs)")
 
 
 def _stamp(path: Path) -> FileStamp:

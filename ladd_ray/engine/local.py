@@ -37,9 +37,7 @@ class LocalEngine:
     rank = 0
     world_size = 1
 
-    def __init__(
-        self, device: torch.device | str, *, total_steps: int, gradient_accumulation_steps: int = 1
-    ) -> None:
+    def __init__(self, device: torch.device | str, *, total_steps: int, gradient_accumulation_steps: int = 1) -> None:
         self.device = torch.device(device)
         self._total_steps = total_steps
         self._accumulation = gradient_accumulation_steps
@@ -58,9 +56,7 @@ class LocalEngine:
             ValueError: ``sharded``, which one device cannot do.
         """
         if sharded:
-            raise ValueError(
-                "one device cannot shard: freeze with sharded=False, or set run.engine = deepspeed"
-            )
+            raise ValueError("one device cannot shard: freeze with sharded=False, or set run.engine = deepspeed")
         return module.to(self.device).eval().requires_grad_(False)
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -109,7 +105,7 @@ class LocalNetwork:
             FloatingPointError: the loss or the gradient norm is not finite.
         """
         self._require_finite("loss", loss.item())
-        (loss / self._accumulation).backward()  # type: ignore[no-untyped-call]
+        (loss / self._accumulation).backward()
         self._micro_step += 1
         if self._micro_step % self._accumulation:
             return replace(self._last, stepped=False)

@@ -33,9 +33,7 @@ if not torch.cuda.is_available():
 import deepspeed
 
 # DeepSpeed calls collectives by names that torch renames, at every step.
-warnings.filterwarnings(
-    "ignore", message=r"`torch\.distributed\.\w+_tensor` is deprecated", category=FutureWarning
-)
+warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+_tensor` is deprecated", category=FutureWarning)
 
 __all__ = ["ZeroEngine", "ZeroNetwork", "deepspeed_config"]
 
@@ -51,9 +49,7 @@ class ZeroEngine:
         gradient_accumulation_steps: calls of ``update`` per optimizer step.
     """
 
-    def __init__(
-        self, *, total_steps: int, micro_batch_size: int, gradient_accumulation_steps: int = 1
-    ) -> None:
+    def __init__(self, *, total_steps: int, micro_batch_size: int, gradient_accumulation_steps: int = 1) -> None:
         _join_process_group()
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
@@ -80,6 +76,7 @@ class ZeroEngine:
                 world_size=self.world_size,
             ),
         )
+        _forget_rehearsal(engine.optimizer)
         return ZeroNetwork(engine, settings)
 
     def freeze(self, module: nn.Module, *, sharded: bool) -> nn.Module:
@@ -225,6 +222,13 @@ class ZeroNetwork:
         yield local_weights(self.module)
         if self._stage == 3:
             self._engine.optimizer.checkpoint_event_epilogue()
+
+
+def _forget_rehearsal(optimizer: Any) -> None:
+    """At stage 0 in bf16 DeepSpeed makes a step with zero gradients at start, which Adam's bias correction counts."""
+    for state in getattr(optimizer, "optimizer", optimizer).state.values():
+        if "step" in state:
+            state["step"].zero_()
 
 
 def _join_process_group() -> None:

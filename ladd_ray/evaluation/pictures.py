@@ -79,9 +79,7 @@ def _check_rows(rows: Mapping[str, NDArray[np.uint8]], num_captions: int) -> Non
         raise ValueError("there is nothing to show: give at least one row and one caption")
     shapes = {name: pictures.shape for name, pictures in rows.items()}
     if len(set(shapes.values())) > 1 or {shape[0] for shape in shapes.values()} != {num_captions}:
-        raise ValueError(
-            f"rows {shapes} must all be of one size, with one picture for each of {num_captions} captions"
-        )
+        raise ValueError(f"rows {shapes} must all be of one size, with one picture for each of {num_captions} captions")
 
 
 def _font(*, bold: bool) -> ImageFont.FreeTypeFont:
@@ -99,9 +97,7 @@ def _header_height(captions: Sequence[str], width: int) -> int:
     return LINE * max(_wrap(caption, width).count("\n") + 1 for caption in captions) + 8
 
 
-def _write_up_from(
-    draw: ImageDraw.ImageDraw, foot: tuple[int, int], *, text: str, fill: tuple[int, int, int]
-) -> None:
+def _write_up_from(draw: ImageDraw.ImageDraw, foot: tuple[int, int], *, text: str, fill: tuple[int, int, int]) -> None:
     draw.multiline_text(foot, text, fill=fill, font=_font(bold=False), anchor="ld", spacing=3)
 
 
@@ -124,9 +120,7 @@ class Panel:
 PANELS: Sequence[Panel] = (
     Panel("Student loss", {"student/loss": "student"}),
     Panel("Discriminator loss", {"discriminator/loss": "discriminator"}),
-    Panel(
-        "Logits", {"discriminator/real_logits": "real", "discriminator/fake_logits": "fake"}, reference=0.0
-    ),
+    Panel("Logits", {"discriminator/real_logits": "real", "discriminator/fake_logits": "fake"}, reference=0.0),
     Panel(
         "Share of logits",
         {"discriminator/accuracy": "right side of 0", "discriminator/dead_hinge": "beyond the margin"},

@@ -113,9 +113,7 @@ def diversity(features: Tensor, *, teacher: DiversityScore | None = None) -> Div
         ValueError: there are fewer than two seeds.
     """
     if features.ndim != 3 or features.shape[1] < 2:
-        raise ValueError(
-            f"features {tuple(features.shape)} must be (prompts, seeds, features), with two seeds"
-        )
+        raise ValueError(f"features {tuple(features.shape)} must be (prompts, seeds, features), with two seeds")
     directions = F.normalize(features.double(), dim=-1)
     cosines = einsum(directions, directions, "p s d, p t d -> p s t")
     first, second = torch.triu_indices(features.shape[1], features.shape[1], offset=1)
@@ -124,16 +122,12 @@ def diversity(features: Tensor, *, teacher: DiversityScore | None = None) -> Div
     return DiversityScore(value, relative, num_prompts=features.shape[0], num_seeds=features.shape[1])
 
 
-def _subset_kid(
-    reference: Tensor, generated: Tensor, *, subsets: int, size: int, seed: int
-) -> tuple[float, float]:
+def _subset_kid(reference: Tensor, generated: Tensor, *, subsets: int, size: int, seed: int) -> tuple[float, float]:
     """Mean and standard deviation over random subsets; the process's random state is put back afterwards."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*will save all extracted features in buffer")
         # Rank 0 alone evaluates: a metric that synchronises over ranks would wait for the others for ever.
-        metric = KernelInceptionDistance(
-            nn.Identity(), subsets=subsets, subset_size=size, sync_on_compute=False
-        )
+        metric = KernelInceptionDistance(nn.Identity(), subsets=subsets, subset_size=size, sync_on_compute=False)
     # The kernel is a cube, and the estimate a small difference of large sums: single precision is too coarse.
     metric.update(reference.double(), real=True)
     metric.update(generated.double(), real=False)
@@ -145,6 +139,4 @@ def _subset_kid(
 
 def _require_set(features: Tensor, role: str) -> None:
     if features.ndim != 2 or len(features) < 4:
-        raise ValueError(
-            f"{role} features {tuple(features.shape)} must be (pictures, features), four pictures or more"
-        )
+        raise ValueError(f"{role} features {tuple(features.shape)} must be (pictures, features), four pictures or more")

@@ -123,9 +123,7 @@ def _streams(seed: int | Sequence[int], num_prompts: int) -> list[tuple[int, int
 def _noise_source(
     shape: tuple[int, int, int], streams: Sequence[tuple[int, int]], *, device: torch.device
 ) -> Callable[[int], Tensor]:
-    sources = [
-        noise.per_step(shape, seed=seed, sample_ids=(index,), device=device) for seed, index in streams
-    ]
+    sources = [noise.per_step(shape, seed=seed, sample_ids=(index,), device=device) for seed, index in streams]
 
     def noise_for(step: int) -> Tensor:
         return torch.cat([source(step) for source in sources])

@@ -120,9 +120,7 @@ def exported_levels(path: Path | str) -> tuple[float, ...]:
     """
     scheduler = scheduler_config(path)
     if LEVELS_KEY not in scheduler:
-        raise ValueError(
-            f"{path} is no distilled student (its scheduler names no levels): give an exported folder"
-        )
+        raise ValueError(f"{path} is no distilled student (its scheduler names no levels): give an exported folder")
     return tuple(float(level) for level in scheduler[LEVELS_KEY])
 
 
@@ -130,9 +128,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
     """Precision of the transformer's weights as they lie in the folder's files."""
     file = next(iter(sorted(folder.glob("transformer/*.safetensors"))), None)
     if file is None:
-        raise ValueError(
-            f"{folder}/transformer has no safetensors: save the source with safe_serialization first"
-        )
+        raise ValueError(f"{folder}/transformer has no safetensors: save the source with safe_serialization first")
     with safe_open(file, framework="pt") as tensors:
         first: Tensor = tensors.get_tensor(next(iter(tensors.keys())))
     return first.dtype

@@ -62,9 +62,7 @@ def require_sd3(path: Path | str) -> dict[str, Any]:
     if not folder.is_dir():
         if is_hub_name(path):
             return {}
-        raise ValueError(
-            f"no model folder at {folder.resolve()}: give a Stable Diffusion 3 folder or a hub name"
-        )
+        raise ValueError(f"no model folder at {folder.resolve()}: give a Stable Diffusion 3 folder or a hub name")
     if not (folder / "model_index.json").is_file():
         raise ValueError(f"{folder} has no model_index.json: give the folder of the whole pipeline")
     index: dict[str, Any] = json.loads((folder / "model_index.json").read_text())
@@ -140,9 +138,7 @@ def scheduler_shift(path: Path | str) -> float:
 
 def scheduler_config(path: Path | str) -> dict[str, Any]:
     """The configuration of the folder's scheduler."""
-    config: dict[str, Any] = FlowMatchEulerDiscreteScheduler.load_config(
-        local_name(path), subfolder="scheduler"
-    )
+    config: dict[str, Any] = FlowMatchEulerDiscreteScheduler.load_config(local_name(path), subfolder="scheduler")
     return config
 
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
 from einops import rearrange
 from torch import Tensor, nn
 
 WHITENING = 0.5
-"""Components are divided by their deviation to this power: 0 leaves the fine ones faint, 1 makes them as loud as all."""
+"""Components are divided by their deviation to this power: 0 leaves the fine ones faint, 1 makes them as loud."""
 LOG_VARIANCE = -6.0
 """Of the posterior, everywhere: a deviation of 0.05 beside latents of deviation 1."""
 FAINT = 0.03
@@ -58,7 +59,7 @@ def _fold(signal: Tensor) -> Tensor:
 def _principal(rows: Tensor, *, keep: int) -> Tensor:
     """Up to ``keep`` orthonormal directions (k, c) of rows (n, c); the mean stays in them."""
     centred = rows - rows.mean(dim=0)
-    _, directions = torch.linalg.eigh(centred.T @ centred)
+    directions: Tensor = torch.linalg.eigh(centred.T @ centred).eigenvectors
     return directions.flip(1).T[:keep]
 
 
@@ -80,12 +81,12 @@ def _latent_components(signal: Tensor, *, keep: int) -> tuple[Tensor, Tensor]:
 def _set_channels(conv: nn.Conv2d, matrix: Tensor) -> None:
     """A convolution that maps the first channels by ``matrix`` (out, in) and ignores its neighbours."""
     nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(conv.get_parameter("bias"))
     centre = conv.kernel_size[0] // 2
     conv.weight[: matrix.shape[0], : matrix.shape[1], centre, centre] = matrix
 
 
-def _widen(resnet: nn.Module, channels: int) -> None:
+def _widen(resnet: ResnetBlock2D, channels: int) -> None:
     if resnet.conv_shortcut is not None:
         _set_channels(resnet.conv_shortcut, torch.eye(channels))
 
@@ -93,7 +94,7 @@ def _widen(resnet: nn.Module, channels: int) -> None:
 def _set_strided(conv: nn.Conv2d, projection: Tensor) -> None:
     """Stride 2 with padding behind: the first two taps are the patch."""
     nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(conv.get_parameter("bias"))
     taps = rearrange(projection, "k (y x c) -> k c y x", y=2, x=2)
     conv.weight[: taps.shape[0], : taps.shape[1], :2, :2] = taps
 
@@ -107,17 +108,17 @@ def _pair_channels(latent: int, *, groups: int, channels: int) -> tuple[int, int
     return first, first + 1
 
 
-def _set_pairs(resnet: nn.Module, components: Tensor, offset: Tensor, *, groups: int) -> None:
-    conv = resnet.conv_shortcut
-    channels = conv.out_channels
+def _set_pairs(resnet: ResnetBlock2D, components: Tensor, offset: Tensor, *, groups: int) -> None:
+    conv: nn.Conv2d = resnet.conv_shortcut
+    channels, bias = conv.out_channels, conv.get_parameter("bias")
     nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(bias)
     for latent, (direction, shift) in enumerate(zip(components, offset, strict=True)):
         for sign, channel in zip((1, -1), _pair_channels(latent, groups=groups, channels=channels), strict=True):
             conv.weight[channel, : len(direction), 0, 0] = sign * FAINT * direction
-            conv.bias[channel] = sign * FAINT * shift
-    conv.bias[:: channels // groups] = 1.0
-    conv.bias[1 :: channels // groups] = -1.0
+            bias[channel] = sign * FAINT * shift
+    bias[:: channels // groups] = 1.0
+    bias[1 :: channels // groups] = -1.0
 
 
 def _set_reader(conv: nn.Conv2d, latent_channels: int, *, groups: int) -> None:
@@ -129,4 +130,4 @@ def _set_reader(conv: nn.Conv2d, latent_channels: int, *, groups: int) -> None:
         plus, minus = _pair_channels(latent, groups=groups, channels=channels)
         matrix[latent, plus], matrix[latent, minus] = deviation / FAINT, -deviation / FAINT
     _set_channels(conv, matrix)
-    conv.bias[latent_channels:] = LOG_VARIANCE
+    conv.get_parameter("bias")[latent_channels:] = LOG_VARIANCE

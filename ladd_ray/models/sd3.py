@@ -70,9 +70,7 @@ class SD3Denoiser(SD3Module):
         if activation_checkpointing:
             transformer.enable_gradient_checkpointing()
 
-    def forward(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
-    ) -> Tensor:
+    def forward(self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
         """Velocity (b, c, h, w), in the precision of ``x_sigma``.
 
         Args:
@@ -141,9 +139,7 @@ class SD3Features(SD3Module):
                 features.append(rearrange(tokens, "b (h w) d -> b d h w", h=rows))
         return features
 
-    def _run(
-        self, block: nn.Module, tokens: Tensor, context: Tensor, conditioning: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, block: nn.Module, tokens: Tensor, context: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         if self.activation_checkpointing and torch.is_grad_enabled():
             context, tokens = checkpoint(block, tokens, context, conditioning, use_reentrant=False)
         else:

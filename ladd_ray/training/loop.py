@@ -31,9 +31,7 @@ class StepReport:
     heads: Update
 
 
-def distill(
-    config: Config, *, engine: Engine, latents: Path, keeper: CheckpointKeeper, tracker: Tracker
-) -> Networks:
+def distill(config: Config, *, engine: Engine, latents: Path, keeper: CheckpointKeeper, tracker: Tracker) -> Networks:
     """Train from the newest checkpoint to the last step; returns the trained networks."""
     networks = build_networks(config, engine)
     first_step = keeper.restore(networks)
@@ -48,14 +46,14 @@ def distill(
     logged_at, logged_step = time.monotonic(), first_step
     for step in range(first_step, config.run.steps):
         for micro_step in range(config.run.gradient_accumulation_steps):
-            batch = stream.batch(
-                step, micro_step, rank=engine.rank, world_size=engine.world_size, device=engine.device
-            )
+            batch = stream.batch(step, micro_step, rank=engine.rank, world_size=engine.world_size, device=engine.device)
             report = train_step(networks, batch, config=config, step=step)
         done = step + 1
         if done % config.tracking.log_every == 0 or done == config.run.steps:
             seconds = time.monotonic() - logged_at
-            metrics = _metrics(report, engine, images_per_second=(done - logged_step) * config.run.global_batch_size / seconds)
+            metrics = _metrics(
+                report, engine, images_per_second=(done - logged_step) * config.run.global_batch_size / seconds
+            )
             logged_at, logged_step = time.monotonic(), done
             tracker.log_metrics(metrics, done)
             if progress:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from ladd_ray.algorithm.discriminator import DiscriminatorHeads
-from ladd_ray.config import Config, Precision
-from ladd_ray.interfaces import Engine, TrainableNetwork
-from ladd_ray.models.folder import load_transformer, random_transformer
+from ladd_ray.config import Config
+from ladd_ray.interfaces import Engine, FeatureExtractor, TrainableNetwork
+from ladd_ray.models.folder import load_transformer
 from ladd_ray.models.sd3 import SD3Denoiser, SD3Features
 
 
@@ -20,17 +19,20 @@ class Networks:
 
     student: TrainableNetwork
     heads: TrainableNetwork
-    features: nn.Module
+    features: FeatureExtractor
 
 
 def build_networks(config: Config, engine: Engine) -> Networks:
     """Student and features from the teacher's weights, heads from the run's seed: the same on every rank."""
+    recompute = config.student.activation_checkpointing
     features = SD3Features(
-        _transformer(config, precision=config.teacher.precision), tapped_blocks=config.discriminator.tapped_blocks
+        load_transformer(config.teacher.path, precision=config.teacher.precision),
+        tapped_blocks=config.discriminator.tapped_blocks,
+        # The student's gradient passes through the judge, so the judge keeps activations too.
+        activation_checkpointing=recompute,
     )
     student = SD3Denoiser(
-        _transformer(config, precision=config.student.precision),
-        activation_checkpointing=config.student.activation_checkpointing,
+        load_transformer(config.teacher.path, precision=config.student.precision), activation_checkpointing=recompute
     )
     torch.manual_seed(config.run.seed)
     heads = DiscriminatorHeads.from_config(
@@ -45,8 +47,3 @@ def build_networks(config: Config, engine: Engine) -> Networks:
         heads=engine.prepare(heads, config.discriminator),
         features=torch.compile(frozen) if config.run.compile_teacher else frozen,
     )
-
-
-def _transformer(config: Config, *, precision: Precision) -> nn.Module:
-    load = random_transformer if config.teacher.random_weights else load_transformer
-    return load(config.teacher.path, precision=precision)

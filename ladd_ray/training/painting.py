@@ -121,5 +121,6 @@ def _on_cluster(
 
     run = config.run
     remote: Any = ray.remote(num_cpus=run.threads_per_worker, num_gpus=1 if run.device == "gpu" else 0)(Painter)
-    pool = ActorPool([remote.remote(config, student=student, shift=shift) for _ in range(run.num_workers)])
-    return pool.map(lambda actor, task: actor.paint.remote(*task), tasks)
+    pool: Any = ActorPool([remote.remote(config, student=student, shift=shift) for _ in range(run.num_workers)])
+    painted: Iterator[NDArray[np.uint8]] = pool.map(lambda actor, task: actor.paint.remote(*task), tasks)
+    return painted

@@ -46,24 +46,31 @@ class Plan:
         )
 
 
-def prepare(config: Config) -> Plan:
+def prepare(config: Config, *, fetch: bool = True) -> Plan:
     """Check the whole configuration against the world.
+
+    Args:
+        config: as the user gave it.
+        fetch: a teacher on the hub is downloaded, since its weights name the latents; without it, its name stands in.
 
     Raises:
         ValueError: with the fix in the message.
     """
     config = _with_absolute_paths(config)
-    _check_transformer(config)
+    at_hand = fetch or not is_hub_name(config.teacher.path)
+    # First, because it fetches what only has a name, and says so when it cannot.
+    teacher = fingerprint(config.teacher.path) if at_hand else config.teacher.path
+    if at_hand:
+        _check_transformer(config)
     prompts = read_prompts(config.data.prompts, config.data.num_latents, split="train", seed=config.data.seed)
     read_prompts(config.data.heldout_prompts, 1, split="heldout", seed=config.evaluation.seed)
-    teacher = "random" if config.teacher.random_weights else fingerprint(config.teacher.path)
     provenance = Provenance(
         teacher=teacher,
         prompts=prompts_fingerprint(prompts),
         num_latents=config.data.num_latents,
         guidance_scale=config.data.guidance_scale,
         num_inference_steps=config.data.num_inference_steps,
-        shift=config.data.shift or scheduler_shift(config.teacher.path),
+        shift=config.data.shift or (scheduler_shift(config.teacher.path) if at_hand else 1.0),
         height=config.data.height,
         width=config.data.width,
         seed=config.data.seed,

@@ -51,7 +51,9 @@ def evaluation_job(config: Config) -> Job:
     """Held-out prompts, each once, then some with several seeds; a sample's number seeds its noise."""
     settings = config.evaluation
     prompts = read_prompts(config.data.heldout_prompts, settings.num_images, split="heldout", seed=settings.seed)
-    repeated = [prompt for prompt in prompts[: settings.num_diversity_prompts] for _ in range(settings.num_diversity_seeds)]
+    repeated = [
+        prompt for prompt in prompts[: settings.num_diversity_prompts] for _ in range(settings.num_diversity_seeds)
+    ]
     ids = list(range(len(prompts) + len(repeated)))
     return Job(prompts=[*prompts, *repeated], sample_ids=ids)
 

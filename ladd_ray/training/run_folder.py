@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ladd_ray.config import Config
+from ladd_ray.tracking import flatten
 
 CONFIG_NAME = "config.json"
 OPERATIONAL = {
@@ -53,8 +54,12 @@ class RunFolder:
 
 def identity(config: Config, *, teacher: str) -> dict[str, Any]:
     """Dotted settings that make two runs the same one, with the fingerprint of the teacher."""
-    settings = _flat(config.model_dump(mode="json"))
-    kept = {name: value for name, value in settings.items() if name not in OPERATIONAL and name.split(".")[0] not in OPERATIONAL}
+    settings = flatten(config.model_dump(mode="json"))
+    kept = {
+        name: value
+        for name, value in settings.items()
+        if name not in OPERATIONAL and name.split(".")[0] not in OPERATIONAL
+    }
     return {**kept, "teacher.fingerprint": teacher}
 
 
@@ -76,11 +81,13 @@ def claim(config: Config, *, teacher: str) -> RunFolder:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(f"{path} is not writable")
     except OSError as error:
-        raise ValueError(f"cannot write to {path} ({error}): set run.directory to a folder that you may write to") from error
+        raise ValueError(
+            f"cannot write to {path} ({error}): set run.directory to a folder that you may write to"
+        ) from error
     ours = identity(config, teacher=teacher)
     document = path / CONFIG_NAME
-    if document.exists():
-        _require_same(json.loads(document.read_text())["identity"], ours, path)
+    if theirs := _identity_in(document):
+        _require_same(theirs, ours, path)
     elif any(path.iterdir()):
         raise ValueError(f"{path} is not empty and holds no run: choose another run.name")
     else:
@@ -88,13 +95,23 @@ def claim(config: Config, *, teacher: str) -> RunFolder:
     return RunFolder(path)
 
 
+def _identity_in(document: Path) -> dict[str, Any]:
+    """Settings of the run that wrote ``document``; empty when no run did (other programs write config.json too)."""
+    if not document.is_file():
+        return {}
+    content = json.loads(document.read_text())
+    found: dict[str, Any] = content.get("identity", {}) if isinstance(content, dict) else {}
+    return found
+
+
 def _require_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
     changed = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
     if changed:
         lines = [f"  {name}: {theirs.get(name)} there, {ours.get(name)} now" for name in changed]
         raise ValueError(
-            f"{path} belongs to a run with another configuration:\n" + "\n".join(lines) +
-            "\nchoose another run.name, or repeat the settings of that run to continue it"
+            f"{path} belongs to a run with another configuration:\n"
+            + "\n".join(lines)
+            + "\nchoose another run.name, or repeat the settings of that run to continue it"
         )
 
 
@@ -108,11 +125,3 @@ def _write(document: Path, config: Config, *, teacher: str, settings: Mapping[st
     partial = document.with_suffix(".part")
     partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(document)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        inner = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
-    return flat

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from ladd_ray.config import Config
 from ladd_ray.data.latents import INDEX_COLUMN, Provenance, to_row_arrays
@@ -71,20 +75,51 @@ def ensure_latents(plan: Plan) -> Path:
 def _draw_on_cluster(plan: Plan, table: pa.Table, folder: Path) -> None:
     import ray.data
 
-    run = plan.config.run
-    (
-        ray.data.from_arrow(table)
-        .repartition(target_num_rows_per_block=plan.config.data.synthesis_batch_size)
-        .map_batches(
-            TeacherActor,
-            batch_size=plan.config.data.synthesis_batch_size,
-            compute=ray.data.ActorPoolStrategy(size=run.num_workers),
-            fn_constructor_args=(plan.config, plan.provenance),
-            num_cpus=run.threads_per_worker,
-            num_gpus=1 if run.device == "gpu" else 0,
-        )
-        .write_parquet(str(folder))
+    run, size = plan.config.run, plan.config.data.synthesis_batch_size
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    dataset = ray.data.from_arrow([table.slice(start, size) for start in range(0, len(table), size)])
+    drawn = dataset.map_batches(
+        TeacherActor,
+        batch_size=size,
+        compute=ray.data.ActorPoolStrategy(size=min(run.num_workers, -(-len(table) // size))),
+        fn_constructor_args=(plan.config, plan.provenance),
+        # Half of what an actor uses: actors that held every CPU would leave none to the tasks that write.
+        num_cpus=run.threads_per_worker / 2,
+        num_gpus=1 if run.device == "gpu" else 0,
     )
+    with _progress_of(folder, total=len(table)):
+        drawn.write_parquet(str(folder))
+
+
+@contextmanager
+def _progress_of(folder: Path, *, total: int) -> Iterator[None]:
+    """A bar of the images that have arrived in ``folder``, with images/s and time left."""
+    done = threading.Event()
+    bar = tqdm(total=total, desc="draw latents", unit="image", mininterval=5)
+
+    def watch() -> None:
+        finished = False
+        while not finished:
+            finished = done.wait(2.0)
+            bar.update(_rows_in(folder) - bar.n)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        bar.close()
+
+
+def _rows_in(folder: Path) -> int:
+    """Rows of the files that are complete; one that is being written has no footer yet."""
+    rows = 0
+    for path in folder.glob("*.parquet"):
+        with suppress(pa.ArrowInvalid, FileNotFoundError):
+            rows += parquet.read_metadata(path).num_rows
+    return rows
 
 
 def _draw_here(plan: Plan, table: pa.Table, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,9 +27,7 @@ def train_worker(settings: Mapping[str, Any]) -> None:
 
     def deliver(directory: Path, step: int) -> None:
         checkpoint = train.Checkpoint.from_directory(directory)
-        train.report(
-            {"step": step}, checkpoint=checkpoint, checkpoint_upload_mode=train.CheckpointUploadMode.ASYNC
-        )
+        train.report({"step": step}, checkpoint=checkpoint, checkpoint_upload_mode=train.CheckpointUploadMode.ASYNC)
 
     run_worker(settings, deliver=deliver)
 

@@ -19,9 +19,7 @@ class TinyDenoiser(nn.Module):
         self.middle = nn.Conv2d(hidden, hidden, 1)
         self.outer = nn.Conv2d(hidden, CHANNELS, 1)
 
-    def forward(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
-    ) -> Tensor:
+    def forward(self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
         condition = self.condition(torch.cat([pooled_prompt_embeds, sigma[:, None]], dim=1))
         hidden = functional.silu(self.inner(x_sigma) + condition[:, :, None, None])
         return self.outer(functional.silu(self.middle(hidden)))

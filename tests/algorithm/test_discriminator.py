@@ -22,9 +22,7 @@ def heads(
     )
 
 
-def inputs(
-    rows: int = 3, *, height: int = 4, width: int = 4, blocks: int = 2
-) -> tuple[list[Tensor], Tensor, Tensor]:
+def inputs(rows: int = 3, *, height: int = 4, width: int = 4, blocks: int = 2) -> tuple[list[Tensor], Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     features = [torch.randn(rows, HIDDEN, height, width, generator=generator) for _ in range(blocks)]
     return features, torch.rand(rows, generator=generator), torch.randn(rows, POOLED, generator=generator)
@@ -55,9 +53,7 @@ def test_a_logit_does_not_depend_on_the_rest_of_the_batch() -> None:
     features, sigma, pooled = inputs()
     together = module(features, sigma, pooled)
     for row in range(3):
-        alone = module(
-            [feature[row : row + 1] for feature in features], sigma[row : row + 1], pooled[row : row + 1]
-        )
+        alone = module([feature[row : row + 1] for feature in features], sigma[row : row + 1], pooled[row : row + 1])
         for head_together, head_alone in zip(together, alone, strict=True):
             torch.testing.assert_close(head_together[row : row + 1], head_alone, rtol=1e-4, atol=1e-5)
 

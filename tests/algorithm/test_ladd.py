@@ -49,9 +49,7 @@ def test_draw_is_the_same_for_any_split_into_micro_batches() -> None:
 def test_draw_takes_other_noise_for_every_purpose() -> None:
     noises = [value for value in vars(Setting().drawn).values() if value.dim() == 4]
     assert len(noises) == 4
-    assert all(
-        not torch.isclose(first, second).all() for first in noises for second in noises if first is not second
-    )
+    assert all(not torch.isclose(first, second).all() for first in noises for second in noises if first is not second)
 
 
 def test_warmup_moves_only_the_levels_of_the_student() -> None:
@@ -67,9 +65,7 @@ def test_student_of_the_true_velocity_returns_the_latents() -> None:
     setting = Setting()
     latents, noise = setting.batch.latents, setting.drawn.noise
 
-    def perfect(
-        x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
-    ) -> Tensor:
+    def perfect(x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
         torch.testing.assert_close(x_sigma, flow.add_noise(latents, noise, sigma))
         return flow.velocity(latents, noise)
 
@@ -123,9 +119,7 @@ def fixed_heads(features: list[Tensor], sigma: Tensor, pooled_prompt_embeds: Ten
 
 def judged_logits(real: list[float], fake: list[float]) -> ladd.Judged:
     maps = [[torch.tensor(side).view(1, 1, 1, -1)] for side in (real, fake)]
-    return ladd.Judged(
-        maps[1], maps[0], nearby=None, sigma=torch.ones(1), pooled_prompt_embeds=torch.ones(1, 1)
-    )
+    return ladd.Judged(maps[1], maps[0], nearby=None, sigma=torch.ones(1), pooled_prompt_embeds=torch.ones(1, 1))
 
 
 def test_losses_and_metrics_are_per_token() -> None:
@@ -144,9 +138,7 @@ def test_losses_and_metrics_are_per_token() -> None:
     student_turn = ladd.student_loss(fixed_heads, judged, config=config)
     assert student_turn.loss.item() == 1.0
     assert student_turn.metrics["student/loss"].item() == 1.0
-    assert not any(
-        value.requires_grad for value in (*heads_turn.metrics.values(), *student_turn.metrics.values())
-    )
+    assert not any(value.requires_grad for value in (*heads_turn.metrics.values(), *student_turn.metrics.values()))
 
 
 def test_approximate_penalty_moves_the_noised_latents() -> None:

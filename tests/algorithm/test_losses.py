@@ -73,8 +73,7 @@ def test_exact_r1_is_the_squared_gradient_by_finite_differences() -> None:
             change = torch.zeros(feature.numel(), dtype=torch.float64)
             change[index] = step
             ahead, behind = (
-                quadratic_logits([feature.detach() + sign * change.view_as(feature)])[0].sum()
-                for sign in (1, -1)
+                quadratic_logits([feature.detach() + sign * change.view_as(feature)])[0].sum() for sign in (1, -1)
             )
             expected += ((ahead - behind) / (2 * step)).item() ** 2
     samples, heads = 2, 2

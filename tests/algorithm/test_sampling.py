@@ -19,9 +19,7 @@ class PerfectDenoiser:
         self.levels: list[float] = []
         self.inputs: list[Tensor] = []
 
-    def __call__(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
-    ) -> Tensor:
+    def __call__(self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
         self.levels.append(sigma[0].item())
         self.inputs.append(x_sigma)
         return (x_sigma - self.x0) / sigma[:, None, None, None]

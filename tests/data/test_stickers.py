@@ -107,9 +107,7 @@ def relation_by_boxes(first: Sticker, second: Sticker) -> str:
     return "above" if first.box[3] <= second.box[1] else "below"
 
 
-def test_captions_tell_the_truth_about_objects(
-    train_scenes: list[Scene], heldout_scenes: list[Scene]
-) -> None:
+def test_captions_tell_the_truth_about_objects(train_scenes: list[Scene], heldout_scenes: list[Scene]) -> None:
     for scene in train_scenes + heldout_scenes:
         phrase = expected_phrase(scene)
         frames = [f"sticker of {phrase} on ", f"background with {phrase} in "]
@@ -129,11 +127,7 @@ def combinations_by_hand(scene: Scene) -> set[tuple[str, str, str]]:
     names = {item.concept for item in scene.objects} | ({scene.absent} if scene.absent else set())
     found = {("style", scene.style, name) for name in names}
     found |= {("pair", *pair) for pair in unordered_pairs(sorted(names), 2)}
-    return (
-        found
-        if scene.category == "single"
-        else found | {("template", scene.category, name) for name in names}
-    )
+    return found if scene.category == "single" else found | {("template", scene.category, name) for name in names}
 
 
 def test_splits_share_no_held_out_combination(train_scenes: list[Scene], heldout_scenes: list[Scene]) -> None:

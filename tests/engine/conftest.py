@@ -45,9 +45,7 @@ def local_gan(*, accumulation: int = 1, precision: str = "fp32") -> gan.Gan:
 def launch(scenario: str, directory: Path, *, world_size: int) -> list[dict[Any, Any]]:
     port = free_port()
     logs = [directory / f"{scenario}_{rank}.log" for rank in range(world_size)]
-    ranks = [
-        _start(scenario, directory, rank, world_size=world_size, port=port) for rank in range(world_size)
-    ]
+    ranks = [_start(scenario, directory, rank, world_size=world_size, port=port) for rank in range(world_size)]
     try:
         codes = [process.wait(SECONDS) for process in ranks]
     finally:
@@ -58,9 +56,7 @@ def launch(scenario: str, directory: Path, *, world_size: int) -> list[dict[Any,
     return [torch.load(path, weights_only=False) for path in paths]
 
 
-def _start(
-    scenario: str, directory: Path, rank: int, *, world_size: int, port: int
-) -> subprocess.Popen[bytes]:
+def _start(scenario: str, directory: Path, rank: int, *, world_size: int, port: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     if world_size > 1:  # a single process finds no launcher's variables and has to manage
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size)}

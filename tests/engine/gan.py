@@ -16,9 +16,7 @@ from ladd_ray.config import DiscriminatorConfig, StudentConfig
 from ladd_ray.interfaces import Engine, TrainableNetwork, Update
 
 CHANNELS, HIDDEN, BATCH = 5, 7, 8
-STUDENT = StudentConfig(
-    lr=3e-3, ema_decay=0.9, gradient_clipping=0.5, lr_warmup_steps=3, lr_schedule="cosine"
-)
+STUDENT = StudentConfig(lr=3e-3, ema_decay=0.9, gradient_clipping=0.5, lr_warmup_steps=3, lr_schedule="cosine")
 HEADS = DiscriminatorConfig(lr=1e-2, weight_decay=0.01, lr_schedule="linear")
 TOTAL_STEPS = 12
 RESIZED = {"pair": (0, 2, 3), "single_last": (0, 1, 3)}
@@ -104,9 +102,7 @@ def build(
     )
 
 
-def batch(
-    step: int, *, rank: int, world_size: int, micro_step: int, accumulation: int
-) -> tuple[Tensor, Tensor]:
+def batch(step: int, *, rank: int, world_size: int, micro_step: int, accumulation: int) -> tuple[Tensor, Tensor]:
     """This rank's part of the global batch of a step: real samples and noise."""
     generator = torch.Generator().manual_seed(1000 + step)
     real = torch.randn(BATCH, CHANNELS, generator=generator) + 1.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ladd_ray.engine import checkpoint
-from ladd_ray.engine.checkpoint import CorruptCheckpoint, newest_valid, stamp_files, verify, write_manifest
+from ladd_ray.engine.checkpoint import CorruptCheckpointError, newest_valid, stamp_files, verify, write_manifest
 
 
 def make(directory: Path, step: int) -> Path:
@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(
 ) -> None:
     assert callable(damage)
     damage(newest(root))
-    with pytest.raises(CorruptCheckpoint, match=message):
+    with pytest.raises(CorruptCheckpointError, match=message):
         verify(newest(root))
     with caplog.at_level(logging.WARNING):
         found = newest_valid(root)

@@ -54,9 +54,7 @@ def test_an_error_inside_the_swap_still_restores_the_weights() -> None:
 
 def test_the_average_of_another_network_is_refused() -> None:
     with pytest.raises(ValueError, match=r"another network.*'v', 'w'"):
-        MovingAverage({"w": torch.ones(1)}, 0.9).load_state_dict(
-            {"num_updates": 1, "shadows": {"v": torch.ones(1)}}
-        )
+        MovingAverage({"w": torch.ones(1)}, 0.9).load_state_dict({"num_updates": 1, "shadows": {"v": torch.ones(1)}})
 
 
 @pytest.mark.parametrize("saved", [1, 2, 3, 5])

@@ -19,9 +19,7 @@ STAGES = [0, 1, 2, 3]
 VARIANTS = [*STAGES, "no_persistence"]
 
 
-def assert_losses(
-    losses: list[Losses], expected: list[Losses], *, first: float = 1e-6, all_: float = 1e-4
-) -> None:
+def assert_losses(losses: list[Losses], expected: list[Losses], *, first: float = 1e-6, all_: float = 1e-4) -> None:
     for name in ("heads", "student"):
         ours = [getattr(loss, name) for loss in losses]
         theirs = [getattr(loss, name) for loss in expected]
@@ -141,9 +139,7 @@ def test_bf16_trains_and_resumes(seen: Seen, stage: int) -> None:
     run = rank_0(seen, "pair", "bf16", stage)
     expected = gan.train(local_gan(precision="bf16"), range(10))
     assert_losses(run["losses"], expected, first=1e-2, all_=5e-2)
-    assert {weight.dtype for name, weight in run["end"]["student"].items() if name != "scale"} == {
-        torch.bfloat16
-    }
+    assert {weight.dtype for name, weight in run["end"]["student"].items() if name != "scale"} == {torch.bfloat16}
     assert_weights(run["restored"]["student"], run["middle"]["student"])
     assert_weights(run["resumed_end"]["student"], run["end"]["student"])
     assert_weights(run["resumed_end"]["ema"], run["end"]["ema"])

@@ -32,9 +32,7 @@ def build(
     precision: str = "fp32",
 ) -> Gan:
     """The toy at one ZeRO stage."""
-    engine = ZeroEngine(
-        total_steps=gan.TOTAL_STEPS, micro_batch_size=2, gradient_accumulation_steps=accumulation
-    )
+    engine = ZeroEngine(total_steps=gan.TOTAL_STEPS, micro_batch_size=2, gradient_accumulation_steps=accumulation)
     return gan.build(
         engine,
         student=gan.STUDENT.model_copy(update={"zero_stage": stage, "precision": precision}),
@@ -80,9 +78,7 @@ def save_merged(toy: Gan, directory: Path) -> None:
     toy.engine.barrier()
     if toy.engine.rank == 0:
         for rank in range(toy.engine.world_size):
-            shutil.copytree(
-                directory.with_name(f"{directory.name}_rank{rank}"), directory, dirs_exist_ok=True
-            )
+            shutil.copytree(directory.with_name(f"{directory.name}_rank{rank}"), directory, dirs_exist_ok=True)
     toy.engine.barrier()
 
 
@@ -195,12 +191,8 @@ def parsed_config(stage: int, precision: str) -> dict[str, Any]:
 def single_first(directory: Path) -> dict[str, Any]:
     engine = ZeroEngine(total_steps=1, micro_batch_size=1)
     assert engine.world_size == 1
-    configs = {
-        ("config", stage, kind): parsed_config(stage, kind) for stage in range(4) for kind in PRECISIONS
-    }
-    return configs | {
-        ("unbroken", stage): unbroken(stage, directory / "one") for stage in gan.RESIZED["pair"]
-    }
+    configs = {("config", stage, kind): parsed_config(stage, kind) for stage in range(4) for kind in PRECISIONS}
+    return configs | {("unbroken", stage): unbroken(stage, directory / "one") for stage in gan.RESIZED["pair"]}
 
 
 def pair(directory: Path) -> dict[str, Any]:

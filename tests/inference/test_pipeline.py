@@ -16,10 +16,7 @@ def pipeline(tiny_folder, tmp_path_factory):
     generator = torch.Generator().manual_seed(0)
     weights = load_transformer(tiny_folder, precision="fp32").state_dict()
     # The final layers of a fresh network may be zero: a student that says nothing would pass any test.
-    moved = {
-        name: weight + 0.05 * torch.randn(weight.shape, generator=generator)
-        for name, weight in weights.items()
-    }
+    moved = {name: weight + 0.05 * torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}
     folder = tmp_path_factory.mktemp("export") / "student"
     export_pipeline(tiny_folder, moved, folder, levels=(1.0, 0.75, 0.5, 0.25), provenance={})
     return Pipeline.from_pretrained(folder)

@@ -103,9 +103,7 @@ def test_levels_survive_saving_by_diffusers(exported: Path, tmp_path: Path) -> N
     assert export.exported_levels(tmp_path / "again") == LEVELS
 
 
-def test_weights_take_the_precision_of_the_source(
-    tiny_folder: Path, student: SD3Denoiser, tmp_path: Path
-) -> None:
+def test_weights_take_the_precision_of_the_source(tiny_folder: Path, student: SD3Denoiser, tmp_path: Path) -> None:
     weights = student.transformer.state_dict()
     half = export.export_pipeline(
         tiny_folder, weights, tmp_path / "half", levels=LEVELS, provenance={}, precision="bf16"
@@ -115,13 +113,9 @@ def test_weights_take_the_precision_of_the_source(
     assert export.stored_dtype(write(tiny_folder, weights, tmp_path / "full")) == torch.float32
 
 
-def test_a_source_without_t5_says_how_to_open_it(
-    tiny_folder: Path, student: SD3Denoiser, tmp_path: Path
-) -> None:
+def test_a_source_without_t5_says_how_to_open_it(tiny_folder: Path, student: SD3Denoiser, tmp_path: Path) -> None:
     source = tmp_path / "without_t5"
-    StableDiffusion3Pipeline.from_pretrained(
-        tiny_folder, text_encoder_3=None, tokenizer_3=None
-    ).save_pretrained(source)
+    StableDiffusion3Pipeline.from_pretrained(tiny_folder, text_encoder_3=None, tokenizer_3=None).save_pretrained(source)
     readme = (write(source, student.state_dict(), tmp_path / "student") / "README.md").read_text()
     assert 'from_pretrained(".", text_encoder_3=None, tokenizer_3=None)' in readme
     assert "max_sequence_length=0" in readme
@@ -139,9 +133,7 @@ def test_an_existing_output_is_refused(exported: Path, tiny_folder: Path, studen
     assert sorted(exported.iterdir()) == before
 
 
-def test_weights_of_another_shape_are_refused(
-    tiny_folder: Path, student: SD3Denoiser, tmp_path: Path
-) -> None:
+def test_weights_of_another_shape_are_refused(tiny_folder: Path, student: SD3Denoiser, tmp_path: Path) -> None:
     weights = dict(student.state_dict())
     weights.pop("transformer.proj_out.bias")
     with pytest.raises(ValueError, match=r"do not fit(.|\n)*proj_out\.bias"):
@@ -149,9 +141,7 @@ def test_weights_of_another_shape_are_refused(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_failed_export_leaves_nothing_behind(
-    tiny_folder: Path, student: SD3Denoiser, tmp_path: Path
-) -> None:
+def test_a_failed_export_leaves_nothing_behind(tiny_folder: Path, student: SD3Denoiser, tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         export.export_pipeline(
             tiny_folder, student.state_dict(), tmp_path / "x", levels=LEVELS, provenance={"bad": object()}

@@ -84,9 +84,7 @@ def test_the_transformer_loads_in_the_asked_precision(
     stored = load_file(tiny_folder / "transformer" / "diffusion_pytorch_model.safetensors")
     transformer = folder.load_transformer(tiny_folder, precision=precision)
     assert {parameter.dtype for parameter in transformer.parameters()} == {dtype}
-    torch.testing.assert_close(
-        transformer.proj_out.weight.data, stored["proj_out.weight"].to(dtype), rtol=0, atol=0
-    )
+    torch.testing.assert_close(transformer.proj_out.weight.data, stored["proj_out.weight"].to(dtype), rtol=0, atol=0)
 
 
 def test_scheduler_shift(copy: Path) -> None:

@@ -20,9 +20,7 @@ def pipeline(tiny_folder: Path) -> StableDiffusion3Pipeline:
 @pytest.fixture(scope="module")
 def folder_without_t5(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("without_t5") / "pipeline"
-    StableDiffusion3Pipeline.from_pretrained(
-        tiny_folder, text_encoder_3=None, tokenizer_3=None
-    ).save_pretrained(path)
+    StableDiffusion3Pipeline.from_pretrained(tiny_folder, text_encoder_3=None, tokenizer_3=None).save_pretrained(path)
     return path
 
 
@@ -53,13 +51,9 @@ def test_encodes_as_the_stock_pipeline_does(tiny_folder: Path, pipeline: StableD
     assert not torch.allclose(ours.pooled_prompt_embeds[0], ours.pooled_prompt_embeds[1])
 
 
-def test_the_empty_prompt_is_the_stock_negative_prompt(
-    tiny_folder: Path, pipeline: StableDiffusion3Pipeline
-) -> None:
+def test_the_empty_prompt_is_the_stock_negative_prompt(tiny_folder: Path, pipeline: StableDiffusion3Pipeline) -> None:
     with torch.no_grad():
-        _, negative, _, negative_pooled = pipeline.encode_prompt(
-            PROMPTS[:1], None, None, max_sequence_length=1
-        )
+        _, negative, _, negative_pooled = pipeline.encode_prompt(PROMPTS[:1], None, None, max_sequence_length=1)
     encoder = load(tiny_folder)
     assert_equal(encoder.encode([""]), PromptEmbeds(negative, negative_pooled))
     assert_equal(encoder.encode(""), PromptEmbeds(negative, negative_pooled))
@@ -74,9 +68,7 @@ def test_a_missing_t5_adds_no_tokens(
 
 
 def test_fewer_t5_tokens_can_be_asked_for(tiny_folder: Path) -> None:
-    encoder = PromptEncoder.from_pretrained(
-        tiny_folder, precision="bf16", device="cpu", max_sequence_length=1
-    )
+    encoder = PromptEncoder.from_pretrained(tiny_folder, precision="bf16", device="cpu", max_sequence_length=1)
     prompt = encoder.encode(PROMPTS)
     assert encoder.max_sequence_length == 1
     assert {tensor.dtype for tensor in prompt} == {torch.bfloat16}

@@ -95,9 +95,7 @@ def test_denoiser_is_the_transformer_at_a_thousand_sigma(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_features_are_what_a_hook_on_each_block_sees(
-    transformer: SD3Transformer2DModel, size: tuple[int, int]
-) -> None:
+def test_features_are_what_a_hook_on_each_block_sees(transformer: SD3Transformer2DModel, size: tuple[int, int]) -> None:
     inputs = make_inputs(*size)
     seen: list[Tensor] = []
     hooks = [

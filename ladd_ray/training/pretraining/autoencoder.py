@@ -5,8 +5,10 @@ The encoder is final before the first step, so the transformer may be trained at
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ladd_ray.models.embedded import EmbeddedShape, build_autoencoder
 from ladd_ray.models.pca_encoder import set_pca_encoder
@@ -15,7 +17,7 @@ from ladd_ray.training.pretraining.scenes import numbered_scenes, random_scenes
 from ladd_ray.training.pretraining.settings import PretrainConfig
 
 
-def untrained_autoencoder(config: PretrainConfig, shape: EmbeddedShape) -> nn.Module:
+def untrained_autoencoder(config: PretrainConfig, shape: EmbeddedShape) -> Any:
     """An autoencoder with its final encoder; scale and shift make latents have mean 0 and deviation 1."""
     torch.manual_seed(config.seed)
     autoencoder = build_autoencoder(shape)
@@ -26,7 +28,7 @@ def untrained_autoencoder(config: PretrainConfig, shape: EmbeddedShape) -> nn.Mo
     return autoencoder.to(config.device, memory_format=torch.channels_last)
 
 
-def train_decoder(autoencoder: nn.Module, config: PretrainConfig) -> nn.Module:
+def train_decoder(autoencoder: Any, config: PretrainConfig) -> Any:
     """The autoencoder with a decoder that minimises the mean absolute error of the pixels."""
     settings = config.autoencoder
 
@@ -46,7 +48,7 @@ def train_decoder(autoencoder: nn.Module, config: PretrainConfig) -> nn.Module:
 
 
 @torch.no_grad()
-def heldout_psnr(autoencoder: nn.Module, device: str, *, count: int = 512) -> float:
+def heldout_psnr(autoencoder: Any, device: str, *, count: int = 512) -> float:
     """PSNR in dB of reconstructions of held-out scenes."""
     images, _ = numbered_scenes(list(range(count)), split="heldout")
     errors = [
@@ -57,7 +59,7 @@ def heldout_psnr(autoencoder: nn.Module, device: str, *, count: int = 512) -> fl
 
 
 @torch.no_grad()
-def _set_scale(autoencoder: nn.Module, images: Tensor) -> None:
+def _set_scale(autoencoder: Any, images: Tensor) -> None:
     latents = autoencoder.encode(images).latent_dist.mode()
     autoencoder.register_to_config(
         shift_factor=round(latents.mean().item(), 4), scaling_factor=round(1 / latents.std().item(), 4)

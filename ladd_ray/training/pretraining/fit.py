@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +16,20 @@ from tqdm.auto import trange
 
 from ladd_ray.training.pretraining.settings import StageSettings
 
+Trained = TypeVar("Trained", bound=nn.Module)
 Loss = Callable[[], tuple[Tensor, dict[str, float]]]
 
 
 def fit(
-    module: nn.Module, loss: Loss, *, name: str, settings: StageSettings, directory: Path, seed: int, checkpoint_every_s: float
-) -> nn.Module:
+    module: Trained,
+    loss: Loss,
+    *,
+    name: str,
+    settings: StageSettings,
+    directory: Path,
+    seed: int,
+    checkpoint_every_s: float,
+) -> Trained:
     """Train ``module`` and return its moving average, in evaluation mode.
 
     ``loss`` draws its own batch from torch's global generator, which is seeded anew at every step.
@@ -30,7 +37,12 @@ def fit(
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint is untouched.
     """
-    optimizer = torch.optim.AdamW([weight for weight in module.parameters() if weight.requires_grad], lr=settings.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [weight for weight in module.parameters() if weight.requires_grad],
+        lr=settings.lr,
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
+    )
     average = copy.deepcopy(module).requires_grad_(False)
     path = directory / f"{name}.pt"
     first_step = _restore(path, module, average, optimizer)
@@ -77,7 +89,7 @@ def _save(path: Path, step: int, module: nn.Module, average: nn.Module, optimize
     }
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _restore(path: Path, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -7,7 +7,6 @@ Shapes: n scenes, b batch, c h w latents.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -53,14 +52,12 @@ def train_transformer(
         denoiser, loss, name="transformer", settings=settings, directory=config.root,
         seed=config.seed, checkpoint_every_s=config.checkpoint_every_s,
     )  # fmt: skip
-    assert isinstance(average, SD3Denoiser)
-    return average.transformer
+    transformer: nn.Module = average.transformer
+    return transformer
 
 
 @torch.no_grad()
-def encoded_scenes(
-    config: PretrainConfig, autoencoder: Autoencoder, *, path: Path
-) -> tuple[Tensor, list[str]]:
+def encoded_scenes(config: PretrainConfig, autoencoder: Autoencoder, *, path: Path) -> tuple[Tensor, list[str]]:
     """Latents (n, c, h, w) and captions of the first ``num_scenes`` training scenes, kept in ``path``."""
     if path.exists():
         stored = torch.load(path, weights_only=True)
@@ -76,5 +73,5 @@ def encoded_scenes(
     latents = torch.cat(parts)
     temporary = path.with_suffix(".tmp")
     torch.save({"latents": latents, "captions": captions}, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
     return latents, captions
