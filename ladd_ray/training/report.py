@@ -86,7 +86,8 @@ def protocol(config: Config, plan: Plan, job: Job) -> dict[str, Any]:
         "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
         "prompts": prompts_fingerprint(job.prompts),
         "teacher": plan.teacher,
-        "reference": f"{config.data.num_inference_steps} steps at guidance {config.data.guidance_scale:g}",
+        "reference": f"{config.data.num_inference_steps} steps at guidance {config.data.guidance_scale:g}, "
+        f"shift {plan.provenance.shift:g}",
         "size": [config.data.height, config.data.width],
         "noise_levels": config.noise.levels,
     }

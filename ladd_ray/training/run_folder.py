@@ -21,7 +21,7 @@ from ladd_ray.tracking import flatten
 CONFIG_NAME = "config.json"
 OPERATIONAL = {
     "recipe", "tracking", "teacher.path", "data.latents", "data.synthesis_batch_size", "evaluation.batch_size",
-    "run.name", "run.directory", "run.num_workers", "run.gradient_accumulation_steps", "run.device",
+    "run.name", "run.directory", "run.num_workers", "run.device",
     "run.threads_per_worker", "run.checkpoint_every", "run.checkpoints_to_keep", "run.max_failures",
     "run.cluster_timeout_s",
 }  # fmt: skip

@@ -55,7 +55,7 @@ def test_a_submitted_job_writes_outside_of_its_copy_of_the_code(
 
 
 def test_a_missing_teacher_is_refused(config: Config, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no model folder at .*nowhere: give a Stable Diffusion 3 folder"):
+    with pytest.raises(ValueError, match=r"no model folder at .*nowhere: give a Stable Diffusion 3 folder"):
         prepare(override(config, {"teacher.path": str(tmp_path / "nowhere")}))
 
 

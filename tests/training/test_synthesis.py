@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
@@ -25,8 +26,12 @@ def small(config: Config, **changes: object) -> Plan:
     return prepare(override(config, {**sizes, **dotted}))
 
 
+def rows_of(folder: Path) -> pa.Table:
+    return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
 def columns(folder: Path) -> dict[str, torch.Tensor]:
-    table = parquet.read_table(folder)
+    table = rows_of(folder)
     return {
         name: torch.from_numpy(table[name].combine_chunks().to_numpy(zero_copy_only=False).copy())
         for name in (INDEX_COLUMN, *TENSOR_COLUMNS)
@@ -47,7 +52,7 @@ def test_every_prompt_becomes_a_row(config: Config) -> None:
     assert rows["pooled_prompt_embeds"].shape == (COUNT, 64)
     assert rows["latents"].dtype == torch.float16
     prompts = read_prompts("stickers", COUNT, split="train", seed=config.data.seed)
-    assert parquet.read_table(folder)["prompt"].to_pylist() == prompts
+    assert rows_of(folder)["prompt"].to_pylist() == prompts
 
 
 def test_a_finished_folder_says_how_it_was_drawn_and_is_used_again(config: Config) -> None:
@@ -78,7 +83,7 @@ def test_latents_do_not_depend_on_the_batches_they_are_drawn_in(config: Config, 
         torch.testing.assert_close(rows, second[name], rtol=2e-3, atol=2e-3, msg=name)
 
 
-def test_other_seed_other_pictures(config: Config, tmp_path: Path) -> None:
+def test_other_seed_other_pictures(config: Config) -> None:
     first = columns(ensure_latents(small(config)))["latents"]
     second = columns(ensure_latents(small(config, data__seed=1)))["latents"]
     assert (first - second).abs().mean() > 0.1

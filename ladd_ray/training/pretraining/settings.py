@@ -52,7 +52,7 @@ class PretrainConfig(Section):
     """Share of empty prompts, which classifier-free guidance needs."""
     autoencoder: StageSettings = StageSettings(steps=4200, batch_size=8, ema_decay=0.995)
     text: StageSettings = StageSettings(steps=700, batch_size=128)
-    transformer: StageSettings = StageSettings(steps=4500, batch_size=96)
+    transformer: StageSettings = StageSettings(steps=3500, batch_size=96)
 
     @property
     def root(self) -> Path:
