@@ -35,7 +35,7 @@ type: install ## Check types
 	$(BIN)/mypy --strict ladd_ray
 
 test: lint type ## Check style and types, then run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 demo: install ## Distill the embedded sticker world on this machine
 	$(BIN)/python jobs/distill.py stickers

@@ -26,7 +26,7 @@ def stickers() -> Config:
         recipe="stickers",
         student=StudentConfig(lr=2e-5, ema_decay=0.99),
         discriminator=DiscriminatorConfig(lr=2e-4, width=64),
-        run=RunConfig(name="stickers", steps=400, global_batch_size=48),
+        run=RunConfig(name="stickers", steps=300, global_batch_size=48),
     )
 
 

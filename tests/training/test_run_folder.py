@@ -19,6 +19,7 @@ OTHER_RUN = [
     {"run.seed": 1},
     {"run.steps": 11},
     {"run.global_batch_size": 8},
+    {"run.gradient_accumulation_steps": 2},
 ]
 SAME_RUN = [
     {"run.num_workers": 2, "run.engine": "deepspeed"},
@@ -27,7 +28,6 @@ SAME_RUN = [
     {"run.threads_per_worker": 4},
     {"evaluation.batch_size": 3},
     {"data.latents": "/somewhere/else"},
-    {"run.gradient_accumulation_steps": 2},
 ]
 
 
