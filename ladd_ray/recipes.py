@@ -20,12 +20,16 @@ from ladd_ray.config import (
 def stickers() -> Config:
     """The embedded model on the embedded world: 9 M parameters, 64 px, everything on a laptop's CPU.
 
+    The judge looks at renoise mean -1 and not at the paper's 1. The same noise hides far more of 8 x 8 latents than of
+    64 x 64; SD3's shift by resolution moves the logit by the logarithm of the ratio of sides, 1 - ln 8 = -1.1. [ours]
+
     Hardware: 2 CPU cores. Expected time and scores: the table in README.md.
     """
     return Config(
         recipe="stickers",
-        student=StudentConfig(lr=2e-5, ema_decay=0.99),
-        discriminator=DiscriminatorConfig(lr=2e-4, width=64),
+        noise=NoiseConfig(renoise_mean=-1.0),
+        student=StudentConfig(lr=5e-5, ema_decay=0.99),
+        discriminator=DiscriminatorConfig(lr=1e-3, width=64),
         run=RunConfig(name="stickers", steps=300, global_batch_size=48),
     )
 

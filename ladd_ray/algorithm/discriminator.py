@@ -1,9 +1,10 @@
 """Discriminator heads: one small independent network for each tapped block of the frozen teacher.
 
-Their design follows StyleGAN-T and ADD in two dimensions: spectral-norm convolutions, leaky ReLU, one
-residual block, one logit per token, and projection conditioning on noise level and pooled prompt (both:
-LADD, section 3). Ours are the kernel size, the narrow projection at the entrance, and group norm in place
-of norms over virtual batches: with it, a logit does not depend on the other samples of the batch.
+Their design follows StyleGAN-T and ADD in two dimensions: a residual block of spectral-norm convolutions, leaky
+ReLU, one logit per token, and projection conditioning on noise level and pooled prompt (both: LADD, section 3). Ours
+are the kernel size, the narrow entrance, the norms (over a token at the entrance, over groups of a sample inside, so
+that a logit does not depend on the other samples of the batch), and free gain at entrance and exit: with spectral norm
+everywhere the logits of a short training never left 0.
 
 Shape legend: b batch, d width of the features, h w height and width of the token map, p pooled width, n
 width of a head, o condition size.
@@ -144,7 +145,8 @@ class Head(nn.Module):
         self.sigma_embedding = sigma_embedding
         self.prompt_embedding = prompt_embedding
         conditional = sigma_embedding is not None or prompt_embedding is not None
-        self.project = SpectralConv2d(width, CONDITION_SIZE if conditional else 1, kernel_size=1)
+        # Of free gain: bounded everywhere, the logits stay near 0 and tell the student next to nothing.
+        self.project = nn.Conv2d(width, CONDITION_SIZE if conditional else 1, kernel_size=1)
 
     def forward(self, feature: Tensor, sigma: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
         """Feature (b, d, h, w) -> logits (b, h, w)."""
@@ -163,6 +165,18 @@ class Head(nn.Module):
         return torch.stack(parts).sum(dim=0) if parts else None
 
 
+class TokenNorm(nn.Module):
+    """Every token to mean 0 and deviation 1 over its channels, as transformers read their residual stream.
+
+    A norm over the image would hide what the student gets wrong first, contrast and saturation as a whole.
+    """
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(b, d, h, w) -> (b, d, h, w)."""
+        tokens = rearrange(feature, "b d h w -> b h w d")
+        return rearrange(functional.layer_norm(tokens, tokens.shape[-1:]), "b h w d -> b d h w")
+
+
 class ResidualBlock(nn.Module):
     """(x + f(x)) / sqrt 2, which keeps the variance (StyleGAN-T)."""
 
@@ -178,7 +192,8 @@ class ResidualBlock(nn.Module):
 
 def _trunk(hidden_size: int, width: int, *, depth: int, kernel_size: int) -> nn.Sequential:
     residual = nn.Sequential(*(_convolution(width, width, kernel_size=kernel_size) for _ in range(depth)))
-    return nn.Sequential(_convolution(hidden_size, width, kernel_size=1), ResidualBlock(residual))
+    entrance = nn.Conv2d(hidden_size, width, kernel_size=1)
+    return nn.Sequential(TokenNorm(), entrance, nn.LeakyReLU(0.2), ResidualBlock(residual))
 
 
 def _convolution(in_channels: int, out_channels: int, *, kernel_size: int) -> nn.Sequential:

@@ -86,12 +86,21 @@ def test_wide_features_of_another_precision_are_taken() -> None:
 def test_config_sizes_the_heads() -> None:
     config = DiscriminatorConfig(tapped_blocks=(1, 3, 5), width=24, depth=3, kernel_size=5)
     module = DiscriminatorHeads.from_config(config, HIDDEN, pooled_size=POOLED, num_blocks=6)
-    convolutions = [layer for layer in module.heads[0].modules() if isinstance(layer, SpectralConv2d)]
+    residual = [layer for layer in module.heads[0].modules() if isinstance(layer, SpectralConv2d)]
     assert len(module.heads) == 3
-    assert [layer.kernel_size[0] for layer in convolutions] == [1, 5, 5, 5, 1]
-    assert convolutions[1].out_channels == 24
+    assert [layer.kernel_size[0] for layer in residual] == [5, 5, 5]
+    assert {layer.out_channels for layer in residual} == {24}
     every = DiscriminatorHeads.from_config(DiscriminatorConfig(), HIDDEN, pooled_size=POOLED, num_blocks=6)
     assert len(every.heads) == 6
+
+
+def test_heads_see_contrast_as_a_whole() -> None:
+    """What a student gets wrong first: every token a little nearer to the mean of the image."""
+    features, sigma, pooled = inputs()
+    washed_out = [feature.lerp(feature.mean(dim=(2, 3), keepdim=True), 0.3) for feature in features]
+    module = heads()
+    for sharp, faint in zip(module(features, sigma, pooled), module(washed_out, sigma, pooled), strict=True):
+        assert (sharp - faint).abs().mean() > 0.05 * sharp.std()
 
 
 def test_a_width_that_cannot_be_normalised_is_refused() -> None:

@@ -22,7 +22,7 @@ from ladd_ray.training.launch import run
 from ladd_ray.training.preflight import prepare
 from tests.training.pictures import write_latents
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 16
@@ -145,7 +145,10 @@ def test_killed_driver_continues_with_one_worker(unbroken: list[dict[str, float]
     flags = [
         part for key, value in {**settings, "run.name": "killed-driver"}.items() for part in (f"--{key}", str(value))
     ]
-    driver = subprocess.Popen([sys.executable, "jobs/distill.py", "stickers", *flags], cwd=ROOT)
+    address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    driver = subprocess.Popen(
+        [sys.executable, "jobs/distill.py", "stickers", *flags], cwd=ROOT, env=os.environ | address
+    )
     wait_for_checkpoint(config.run_directory)
     driver.kill()
     driver.wait()
