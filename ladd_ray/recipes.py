@@ -30,7 +30,7 @@ def stickers() -> Config:
         noise=NoiseConfig(renoise_mean=-1.0),
         student=StudentConfig(lr=5e-5, ema_decay=0.99),
         discriminator=DiscriminatorConfig(lr=1e-3, width=64),
-        run=RunConfig(name="stickers", steps=300, global_batch_size=48),
+        run=RunConfig(name="stickers", steps=200, global_batch_size=48),
     )
 
 
