@@ -118,7 +118,7 @@ class DiscriminatorConfig(OptimizerConfig):
     r1: Literal["none", "exact", "approximate"] = "none"
     """Penalty on real samples: exact on the heads' inputs (ADD), or approximate on the noised latent (Seaweed-APT)."""
     r1_weight: float = Field(default=1e-5, ge=0)
-    """Weight of that penalty."""
+    """Weight of that penalty: 1e-5 is ADD's for the exact one; the approximate one wants about 100 (Seaweed-APT)."""
     r1_perturbation: float = Field(default=0.01, gt=0)
     """Standard deviation of the perturbation of the approximate penalty."""
 
