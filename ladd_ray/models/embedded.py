@@ -215,7 +215,10 @@ def save_pipeline(
     )
     unfinished = output.with_name(output.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    pipeline.to(dtype=dtype).save_pretrained(unfinished)
+    # The text towers stay fp32: transformers loads them as stored, diffusers its own parts always in fp32.
+    pipeline.transformer.to(dtype)
+    pipeline.vae.to(dtype)
+    pipeline.save_pretrained(unfinished)
     shutil.rmtree(output, ignore_errors=True)
     unfinished.rename(output)
 
