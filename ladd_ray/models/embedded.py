@@ -218,6 +218,8 @@ def save_pipeline(
     # The text towers stay fp32: transformers loads them as stored, diffusers its own parts always in fp32.
     pipeline.transformer.to(dtype)
     pipeline.vae.to(dtype)
+    # diffusers would store the path of the part, which means nothing on another machine.
+    pipeline.vae.register_to_config(_name_or_path="")
     pipeline.save_pretrained(unfinished)
     shutil.rmtree(output, ignore_errors=True)
     unfinished.rename(output)
