@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from ladd_ray.config import Config
@@ -199,8 +199,7 @@ def _client(uri: str) -> MlflowClient:
     database = Path(uri.removeprefix("sqlite:///"))
     database.parent.mkdir(parents=True, exist_ok=True)
     # Two runs of a sweep that make the tables at the same time break each other.
-    with database.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(database.with_suffix(".lock")):
         return MlflowClient(uri)
 
 

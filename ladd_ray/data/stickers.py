@@ -17,15 +17,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations as unordered_pairs
+from itertools import pairwise, product
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ladd_ray.data.artwork import CONCEPTS, STYLES, sprite
+from ladd_ray.data.wording import NUMBERS, caption, subject_phrase
 
 __all__ = [
-    "BACKGROUNDS", "CATEGORIES", "CONCEPTS", "RELATIONS", "STYLES", "TEMPLATES", "Scene", "Split", "Sticker",
+    "BACKGROUNDS", "CATEGORIES", "CONCEPTS", "RASTER", "RELATIONS", "STYLES", "Scene", "Split", "Sticker",
     "captions", "combinations", "is_held_out", "render", "scene",
 ]  # fmt: skip
 
@@ -47,26 +49,18 @@ RELATIONS: Mapping[str, Literal["horizontal", "vertical"]] = {
 }  # fmt: skip
 """Relations of the first object to the second, and the axis along which the two are placed."""
 
-TEMPLATES: tuple[str, ...] = (
-    "{style} sticker of {subject} on {background} background",
-    "{subject} in {style} style on {background} background",
-    "{background} background with {subject} in {style} style",
-)
-"""Sentence frames. No caption is longer than sixteen words."""
-
 HELD_OUT_SHARE = 1 / 12
 """Share of the combinations that the train split never shows."""
 
 MIN_SIDE = 32
 """Smallest height and width at which three objects can still be told apart, in pixels."""
 
-NUMBERS: Mapping[int, str] = {2: "two", 3: "three"}
-PLURALS: Mapping[str, str] = {
-    "fox": "foxes", "fish": "fish", "octopus": "octopuses", "butterfly": "butterflies",
-    "strawberry": "strawberries", "bus": "buses", "cactus": "cacti",
-}  # fmt: skip
+RASTER = 8
+"""Objects begin and end at multiples of this, in pixels: one latent. A drawing then has four looks to a transformer
+with 2 x 2 patches, and not 256, so that a small model can learn all drawings in hours."""
 
 Combination = tuple[str, str, str]
+Interval = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -109,17 +103,17 @@ def scene(seed: int, index: int, *, split: Split = "train", height: int = 64, wi
     Caption and objects do not depend on height and width, which are in pixels; only the layout does.
 
     Raises:
-        ValueError: a side is shorter than `MIN_SIDE`.
+        ValueError: a side is shorter than `MIN_SIDE` or no multiple of `RASTER`.
     """
-    if min(height, width) < MIN_SIDE:
-        raise ValueError(f"height {height} and width {width} must both be at least {MIN_SIDE} pixels")
+    if min(height, width) < MIN_SIDE or height % RASTER or width % RASTER:
+        raise ValueError(f"height {height} and width {width} must be multiples of {RASTER}, at least {MIN_SIDE} pixels")
     # A text seed is hashed with SHA-512: the same on every machine, and nearby indices are unrelated.
     generator = random.Random(f"stickers/{split}/{seed}/{index}")
     category = generator.choices(list(CATEGORIES), weights=list(CATEGORIES.values()))[0]
     subject = _draw_subject(generator, category, split=split)
     background = generator.choice(list(BACKGROUNDS))
     return Scene(
-        caption=_caption(generator, subject, background),
+        caption=caption(generator, subject.phrase, style=subject.style, background=background),
         objects=_place(generator, subject, height=height, width=width),
         background=background,
         style=subject.style,
@@ -169,9 +163,12 @@ class _Subject:
     category: str
     style: str
     concepts: tuple[str, ...]
-    phrase: str
     relation: str | None = None
     absent: str | None = None
+
+    @property
+    def phrase(self) -> str:
+        return subject_phrase(self.concepts, relation=self.relation, absent=self.absent)
 
 
 def _draw_subject(generator: random.Random, category: str, *, split: Split) -> _Subject:
@@ -187,18 +184,14 @@ def _any_subject(generator: random.Random, category: str) -> _Subject:
     style = generator.choice(STYLES)
     first, second = generator.sample(list(CONCEPTS), 2)
     if category == "two":
-        return _Subject(category, style, (first, second), f"{_a(first)} and {_a(second)}")
+        return _Subject(category, style, (first, second))
     if category == "counting":
-        count = generator.choice(list(NUMBERS))
-        plural = PLURALS.get(first, f"{first}s")
-        return _Subject(category, style, (first,) * count, f"{NUMBERS[count]} {plural}")
+        return _Subject(category, style, (first,) * generator.choice(list(NUMBERS)))
     if category == "position":
-        relation = generator.choice(list(RELATIONS))
-        phrase = f"{_a(first)} {relation} {_a(second)}"
-        return _Subject(category, style, (first, second), phrase, relation=relation)
+        return _Subject(category, style, (first, second), relation=generator.choice(list(RELATIONS)))
     if category == "negation":
-        return _Subject(category, style, (first,), f"{_a(first)} without {_a(second)}", absent=second)
-    return _Subject(category, style, (first,), _a(first))
+        return _Subject(category, style, (first,), absent=second)
+    return _Subject(category, style, (first,))
 
 
 def _combinations(category: str, style: str, concepts: Iterable[str | None]) -> Iterator[Combination]:
@@ -210,46 +203,46 @@ def _combinations(category: str, style: str, concepts: Iterable[str | None]) -> 
         yield from (("template", category, name) for name in names)
 
 
-def _caption(generator: random.Random, subject: _Subject, background: str) -> str:
-    template = generator.choice(TEMPLATES)
-    return template.format(style=subject.style, subject=subject.phrase, background=_a(background))
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
 def _place(generator: random.Random, subject: _Subject, *, height: int, width: int) -> tuple[Sticker, ...]:
-    """Give every object its own cell of a grid, so that none overlap, and a free size and place inside it."""
+    """Give every object its own cell, so that none overlap, and a free size and place inside it, all on the raster."""
     count = len(subject.concepts)
-    rows, columns = _grid(generator, subject, height=height, width=width)
-    cell_height, cell_width = height // rows, width // columns
-    cells = generator.sample(range(rows * columns), count)
+    rows, columns = _cells(generator, subject, height=height, width=width)
+    places = generator.sample(list(product(rows, columns)), count)
     if subject.relation is not None:
-        cells.sort(reverse=subject.relation in ("right of", "below"))
-    smallest, largest = (0.69, 0.94) if count == 1 else (0.78, 0.96)
+        places.sort(reverse=subject.relation in ("right of", "below"))
+    largest = 0.94 if count == 1 else 1.0
     # Related objects stay near the common axis: far off it, "left of" would read as "above".
     freedom = 1.0 if subject.relation is None else 0.4
     stickers = []
-    for concept, cell in zip(subject.concepts, cells, strict=True):
-        # Even sizes only: half as many scaled drawings to keep.
-        size = 2 * math.floor(generator.uniform(smallest, largest) * min(cell_height, cell_width) / 2)
-        row, column = divmod(cell, columns)
-        left = column * cell_width + _offset(generator, cell_width - size, freedom=freedom)
-        top = row * cell_height + _offset(generator, cell_height - size, freedom=freedom)
-        stickers.append(Sticker(concept, subject.style, left=left, top=top, size=size))
+    for concept, ((top, bottom), (left, right)) in zip(subject.concepts, places, strict=True):
+        side = min(bottom - top, right - left)
+        size = generator.randint(math.ceil(0.7 * side), math.floor(largest * side))
+        x = left + _offset(generator, right - left - size, freedom=freedom)
+        y = top + _offset(generator, bottom - top - size, freedom=freedom)
+        stickers.append(Sticker(concept, subject.style, left=x * RASTER, top=y * RASTER, size=size * RASTER))
     return tuple(stickers)
 
 
 def _offset(generator: random.Random, room: int, *, freedom: float) -> int:
-    return round(room * (0.5 + freedom * (generator.random() - 0.5)))
+    """A whole offset from 0 to ``room``; less freedom keeps it near the middle."""
+    lowest = math.floor(room * (1 - freedom) / 2 + 0.5)
+    highest = math.ceil(room * (1 + freedom) / 2 - 0.5)
+    return generator.randint(lowest, highest)
 
 
-def _grid(generator: random.Random, subject: _Subject, *, height: int, width: int) -> tuple[int, int]:
-    """The (rows, columns) with the largest cells among those that hold the subject's objects."""
+def _cells(
+    generator: random.Random, subject: _Subject, *, height: int, width: int
+) -> tuple[list[Interval], list[Interval]]:
+    """Rows and columns, in raster units, of a grid with the largest cells that holds the subject's objects."""
     if subject.relation is not None:
-        return (1, 2) if RELATIONS[subject.relation] == "horizontal" else (2, 1)
-    grids = {1: [(1, 1)], 2: [(1, 2), (2, 1)], 3: [(1, 3), (3, 1), (2, 2)]}[len(subject.concepts)]
-    cell_sides = [min(height // rows, width // columns) for rows, columns in grids]
-    largest = max(cell_sides)
-    return generator.choice([grid for grid, side in zip(grids, cell_sides, strict=True) if side == largest])
+        grids = [(1, 2) if RELATIONS[subject.relation] == "horizontal" else (2, 1)]
+    else:
+        grids = {1: [(1, 1)], 2: [(1, 2), (2, 1)], 3: [(1, 3), (3, 1), (2, 2)]}[len(subject.concepts)]
+    sides = [min(height // rows, width // columns) for rows, columns in grids]
+    largest = max(sides)
+    rows, columns = generator.choice([grid for grid, side in zip(grids, sides, strict=True) if side == largest])
+    return _intervals(height // RASTER, rows), _intervals(width // RASTER, columns)
+
+
+def _intervals(length: int, parts: int) -> list[Interval]:
+    return list(pairwise(round(length * part / parts) for part in range(parts + 1)))

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -55,10 +56,21 @@ class TeacherActor:
 
 
 def ensure_latents(plan: Plan) -> Path:
-    """The folder of the plan's latents, drawn now if nobody drew them before."""
-    if plan.latents.is_dir():
-        logger.info("latents: reuse %s", plan.latents)
-        return plan.latents
+    """The folder of the plan's latents, drawn now if nobody drew them before.
+
+    A run that wants the latents which another one is drawing waits for them.
+    """
+    plan.latents.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(plan.latents.with_name(plan.latents.name + ".lock")):
+        if plan.latents.is_dir():
+            logger.info("latents: reuse %s", plan.latents)
+        else:
+            _draw(plan)
+    return plan.latents
+
+
+def _draw(plan: Plan) -> None:
+    """The folder appears under its name when it is whole."""
     unfinished = plan.latents.with_name(plan.latents.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -69,7 +81,6 @@ def ensure_latents(plan: Plan) -> Path:
     draw(plan, table, unfinished)
     plan.provenance.write(unfinished)
     unfinished.rename(plan.latents)
-    return plan.latents
 
 
 def _draw_on_cluster(plan: Plan, table: pa.Table, folder: Path) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from ladd_ray.data import stickers
 from ladd_ray.data.artwork import CONCEPTS, STYLES, TILE, assets_folder, sprite
-from ladd_ray.data.stickers import BACKGROUNDS, CATEGORIES, NUMBERS, PLURALS, Scene, Sticker
+from ladd_ray.data.stickers import BACKGROUNDS, CATEGORIES, Scene, Sticker
+from ladd_ray.data.wording import NUMBERS, PLURALS
 
 SIZES = [(64, 64), (48, 80), (80, 48), (96, 40), (32, 32)]
 DIGEST_PROGRAM = """
@@ -160,7 +161,7 @@ def test_objects_lie_inside_the_frame_and_apart(height: int, width: int) -> None
 
 def test_single_objects_are_large(train_scenes: list[Scene]) -> None:
     sizes = {scene.objects[0].size for scene in train_scenes if scene.category == "single"}
-    assert min(sizes) >= 44 and max(sizes) <= 60
+    assert sizes == {48, 56}
 
 
 def test_render_paints_the_background_outside_the_boxes_and_something_inside() -> None:

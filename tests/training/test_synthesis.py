@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from ladd_ray.algorithm.noise import per_step
 from ladd_ray.config import Config, override
 from ladd_ray.data.latents import INDEX_COLUMN, TENSOR_COLUMNS, read_provenance
 from ladd_ray.data.prompts import read_prompts
+from ladd_ray.training import synthesis
 from ladd_ray.training.preflight import Plan, prepare
 from ladd_ray.training.sampler import Sampler
 from ladd_ray.training.synthesis import TeacherActor, ensure_latents
@@ -72,6 +74,22 @@ def test_what_a_killed_process_left_is_drawn_anew(config: Config) -> None:
     folder = ensure_latents(plan)
     assert len(columns(folder)[INDEX_COLUMN]) == COUNT
     assert not unfinished.exists()
+
+
+def test_two_runs_that_want_the_same_latents_draw_them_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = small(config)
+    drawn = []
+
+    def draw(*arguments: object) -> None:
+        drawn.append(arguments)
+        draw_here(*arguments)
+
+    draw_here = synthesis._draw_here
+    monkeypatch.setattr(synthesis, "_draw_here", draw)
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(ensure_latents, [plan, plan]))
+    assert folders == [plan.latents, plan.latents]
+    assert len(drawn) == 1
 
 
 def test_latents_do_not_depend_on_the_batches_they_are_drawn_in(config: Config, tmp_path: Path) -> None:

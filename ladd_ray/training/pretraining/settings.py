@@ -9,18 +9,21 @@ from pydantic import Field
 
 from ladd_ray.config import Section
 
-StageName = Literal["autoencoder", "text", "transformer"]
+OptimizerName = Literal["adamw", "muon"]
+StageName = Literal["autoencoder", "text", "transformer", "judge"]
 
 
 class StageSettings(Section):
-    """How long and how fast one stage learns: AdamW, linear warm-up, cosine to zero, moving average."""
+    """How long and how fast one stage learns: linear warm-up, cosine to zero, moving average."""
 
     steps: int = Field(default=1000, ge=1)
     """Optimizer steps."""
     batch_size: int = Field(default=32, ge=1)
     """Scenes per step."""
+    optimizer: OptimizerName = "adamw"
+    """adamw, or muon for the matrices of the repeated blocks with AdamW for the rest."""
     lr: float = Field(default=1e-3, gt=0)
-    """Peak learning rate."""
+    """Peak learning rate. Muon's updates are scaled to the size of AdamW's, so one rate serves both."""
     lr_warmup_steps: int = Field(default=100, ge=0)
     """Steps of linear warm-up."""
     ema_decay: float = Field(default=0.998, ge=0, lt=1)
@@ -37,7 +40,8 @@ class PretrainConfig(Section):
     output: str = "runs/pretrain-stickers/pipeline"
     """The finished Stable Diffusion 3 folder."""
     stages: tuple[StageName, ...] = ("autoencoder", "text", "transformer")
-    """Stages to run, in order. The transformer needs text towers and an encoder; the decoder may still be learning."""
+    """Stages to run, in order. The transformer needs text towers and an encoder; the decoder may still be learning.
+    The judge is no part of the model and is not trained with it: scores compare only where the judge is the same."""
     seed: int = 0
     """Seed of weights, scenes and noise."""
     device: str = "cpu"
@@ -46,13 +50,14 @@ class PretrainConfig(Section):
     """CPU threads."""
     checkpoint_every_s: float = Field(default=60.0, gt=0)
     """Seconds between checkpoints."""
-    num_scenes: int = Field(default=32_000, ge=1)
+    num_scenes: int = Field(default=96_000, ge=1)
     """Scenes encoded once for the transformer stage."""
     prompt_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of empty prompts, which classifier-free guidance needs."""
     autoencoder: StageSettings = StageSettings(steps=4200, batch_size=8, ema_decay=0.995)
     text: StageSettings = StageSettings(steps=700, batch_size=128)
-    transformer: StageSettings = StageSettings(steps=3500, batch_size=96)
+    transformer: StageSettings = StageSettings(steps=3600, batch_size=96, optimizer="muon", lr=3e-3)
+    judge: StageSettings = StageSettings(steps=4000, batch_size=32, lr=2e-3)
 
     @property
     def root(self) -> Path:
