@@ -18,7 +18,7 @@ import torch
 from ladd_ray.algorithm import ladd
 from ladd_ray.algorithm.discriminator import DiscriminatorHeads
 from ladd_ray.config import Config, Precision
-from ladd_ray.interfaces import Engine, LatentBatch, PromptEmbeds
+from ladd_ray.interfaces import Condition, Engine, LatentBatch
 from ladd_ray.models.embedded import EmbeddedShape, build_transformer
 from ladd_ray.models.folder import dtype_of, random_transformer
 from ladd_ray.models.sd3 import SD3Denoiser, SD3Features
@@ -86,7 +86,7 @@ def random_batch(
 
     return LatentBatch(
         gaussian(student.latent_channels, side, side),
-        PromptEmbeds(gaussian(text_tokens, student.prompt_size), gaussian(student.pooled_size)),
+        Condition(gaussian(text_tokens, student.prompt_size), gaussian(student.pooled_size)),
         sample_ids=tuple(range(micro_batch_size)),
     )
 

@@ -1,4 +1,4 @@
-"""What flows between the floors: batches, prompt embeddings, and the contracts of networks, engines and trackers.
+"""What flows between the floors: batches, conditions, and the contracts of networks, engines and trackers.
 
 Shape legend: b batch, c latent channels, h w latent height and width, l prompt tokens, e embedding width,
 p pooled width, d hidden width of the transformer.
@@ -6,7 +6,7 @@ p pooled width, d hidden width of the transformer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +16,41 @@ import torch
 from torch import Tensor, nn
 
 
-class PromptEmbeds(NamedTuple):
-    """A batch of encoded prompts. Unpack it into a network call: ``denoiser(x_sigma, sigma, *prompt)``.
+class Condition(NamedTuple):
+    """What a batch is drawn from: encoded prompts and, to edit or inpaint, pictures to start from.
 
-    A plain tuple of tensors on purpose: sharded modules only see tensors that lie directly in their arguments.
+    Unpack it into a network call: ``denoiser(x_sigma, sigma, *condition)``. A plain tuple of tensors on purpose:
+    sharded modules only see tensors that lie directly in their arguments.
     """
 
     prompt_embeds: Tensor
     """Token embeddings (b, l, e)."""
     pooled_prompt_embeds: Tensor
     """Pooled embeddings (b, p)."""
+    task_channels: Tensor | None = None
+    """Mask and source latents (b, 17, h, w), see ``algorithm.tasks``; None generates from the prompt alone."""
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> PromptEmbeds:
-        """The same embeddings on another device or in another precision."""
-        return PromptEmbeds(*(tensor.to(device=device, dtype=dtype or tensor.dtype) for tensor in self))
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Condition:
+        """The same on another device or in another precision."""
+        return self._map(lambda tensor: tensor.to(device=device, dtype=dtype or tensor.dtype))
 
-    def rows(self, rows: slice | Tensor) -> PromptEmbeds:
-        """The embeddings of some prompts of the batch."""
-        return PromptEmbeds(self.prompt_embeds[rows], self.pooled_prompt_embeds[rows])
+    def rows(self, rows: slice | Tensor) -> Condition:
+        """Some rows of the batch."""
+        return self._map(lambda tensor: tensor[rows])
+
+    def expand(self, batch_size: int) -> Condition:
+        """A single row for a whole batch; a batch of that size stays as it is."""
+        return self._map(lambda tensor: tensor.expand(batch_size, *tensor.shape[1:]))
 
     @staticmethod
-    def concatenate(first: PromptEmbeds, second: PromptEmbeds) -> PromptEmbeds:
-        """Both batches, one after the other, as classifier-free guidance wants them."""
-        return PromptEmbeds(*(torch.cat(pair) for pair in zip(first, second, strict=True)))
+    def concatenate(*conditions: Condition) -> Condition:
+        """All batches, one after the other, as guidance wants them; either all have task channels or none."""
+        embeds, pooled, tasks = zip(*conditions, strict=True)
+        return Condition(torch.cat(embeds), torch.cat(pooled), None if tasks[0] is None else torch.cat(tasks))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        embeds, pooled, task = self
+        return Condition(change(embeds), change(pooled), None if task is None else change(task))
 
 
 @dataclass(frozen=True)
@@ -47,16 +59,22 @@ class LatentBatch:
 
     latents: Tensor
     """x0, scaled as the transformer sees it (b, c, h, w)."""
-    prompt: PromptEmbeds
+    prompt: Condition
     sample_ids: tuple[int, ...]
     """Position of each sample in the global stream of the run: independent of ranks and micro batches."""
 
 
 class Denoiser(Protocol):
-    """A flow network: velocity v = noise - x0 at (x_sigma, sigma). Shapes (b, c, h, w), (b,), (b, l, e), (b, p)."""
+    """A flow network: velocity v = noise - x0 at (x_sigma, sigma). Shapes (b, c, h, w), (b,), and a ``Condition``."""
 
     def __call__(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, /
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: Tensor | None = None,
+        /,
     ) -> Tensor: ...
 
 
@@ -64,7 +82,13 @@ class FeatureExtractor(Protocol):
     """The frozen judge: image tokens after each tapped block, laid out in 2-D, each (b, d, h/2, w/2)."""
 
     def __call__(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, /
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: Tensor | None = None,
+        /,
     ) -> list[Tensor]: ...
 
 

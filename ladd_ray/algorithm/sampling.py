@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ladd_ray.algorithm import flow
 from ladd_ray.algorithm.guidance import guided_velocity
-from ladd_ray.interfaces import Denoiser, PromptEmbeds
+from ladd_ray.interfaces import Condition, Denoiser
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x_sigma (b, c, h, w), sigma (b,)) -> velocity (b, c, h, w)."""
@@ -53,9 +53,7 @@ def denoise(
     return x0
 
 
-def sample_student(
-    denoiser: Denoiser, prompt: PromptEmbeds, *, levels: Sequence[float], noise_for: NoiseSource
-) -> Tensor:
+def sample_student(denoiser: Denoiser, prompt: Condition, *, levels: Sequence[float], noise_for: NoiseSource) -> Tensor:
     """Clean latents (b, c, h, w) in ``len(levels)`` steps without guidance.
 
     Args:
@@ -73,12 +71,13 @@ def sample_student(
 
 def sample_teacher(
     denoiser: Denoiser,
-    prompt: PromptEmbeds,
+    prompt: Condition,
     *,
-    negative_prompt: PromptEmbeds,
+    negative_prompt: Condition,
     noise: Tensor,
     sigmas: Sequence[float],
     guidance_scale: float,
+    image_guidance_scale: float = 1.0,
 ) -> Tensor:
     """Clean latents (b, c, h, w) by Euler steps under classifier-free guidance.
 
@@ -89,6 +88,7 @@ def sample_teacher(
         noise: Pure noise to start from (b, c, h, w).
         sigmas: Levels with the final 0, see ``flow.teacher_sigmas``.
         guidance_scale: 1 turns guidance off.
+        image_guidance_scale: of the source of an edit; 1 turns it off.
     """
 
     def velocity(x_sigma: Tensor, sigma: Tensor) -> Tensor:
@@ -99,6 +99,7 @@ def sample_teacher(
             prompt=prompt,
             negative_prompt=negative_prompt,
             guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
         )
 
     return denoise(velocity, noise, sigmas=sigmas)

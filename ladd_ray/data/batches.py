@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 
 from ladd_ray.data.latents import StoredLatents
-from ladd_ray.interfaces import LatentBatch, PromptEmbeds
+from ladd_ray.interfaces import Condition, LatentBatch
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class BatchStream:
         """That micro batch, in fp32, on ``device``."""
         positions = self.positions(step, micro_step, rank=rank, world_size=world_size)
         rows = torch.tensor([self._row(position) for position in positions])
-        prompt = PromptEmbeds(self.stored.prompt_embeds[rows], self.stored.pooled_prompt_embeds[rows])
+        prompt = Condition(self.stored.prompt_embeds[rows], self.stored.pooled_prompt_embeds[rows])
         return LatentBatch(
             latents=self.stored.latents[rows].to(device, torch.float32),
             prompt=prompt.to(device, torch.float32),

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ladd_ray.interfaces import Condition
+
 PROVENANCE_NAME = "provenance.json"
 INDEX_COLUMN = "index"
 TENSOR_COLUMNS = ("latents", "prompt_embeds", "pooled_prompt_embeds")
@@ -131,9 +133,9 @@ def neighbour_correlation(latents: Tensor) -> float:
     return float(product / centred.square().mean().clamp_min(1e-12))
 
 
-def to_row_arrays(latents: Tensor, prompt_embeds: Tensor, pooled: Tensor) -> dict[str, NDArray[np.float16]]:
+def to_row_arrays(latents: Tensor, prompt: Condition) -> dict[str, NDArray[np.float16]]:
     """The tensor columns of a batch, as they are stored."""
-    tensors = dict(zip(TENSOR_COLUMNS, (latents, prompt_embeds, pooled), strict=True))
+    tensors = dict(zip(TENSOR_COLUMNS, (latents, prompt.prompt_embeds, prompt.pooled_prompt_embeds), strict=True))
     return {name: tensor.detach().float().cpu().numpy().astype(np.float16) for name, tensor in tensors.items()}
 
 

@@ -13,7 +13,7 @@ import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 
 from ladd_ray.config import Precision
-from ladd_ray.interfaces import PromptEmbeds
+from ladd_ray.interfaces import Condition
 from ladd_ray.models.folder import T5_TOKENS, dtype_of, local_name, require_sd3, shape_config
 
 
@@ -55,7 +55,7 @@ class PromptEncoder:
         )
         return cls(pipeline, device=device, max_sequence_length=max_sequence_length)
 
-    def encode(self, prompts: Sequence[str]) -> PromptEmbeds:
+    def encode(self, prompts: Sequence[str]) -> Condition:
         """Embeddings (b, l, e) and (b, p) on the encoder's device; ``encode([""])`` is the negative prompt.
 
         Exactly what ``StableDiffusion3Pipeline.encode_prompt`` gives. Prompts beyond 77 CLIP tokens are cut.
@@ -69,4 +69,4 @@ class PromptEncoder:
             do_classifier_free_guidance=False,
             max_sequence_length=self.max_sequence_length,
         )
-        return PromptEmbeds(prompt_embeds, pooled_prompt_embeds)
+        return Condition(prompt_embeds, pooled_prompt_embeds)

@@ -15,6 +15,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ladd_ray.algorithm.tasks import generate_channels
+
 TIMESTEPS = 1000
 """The transformer was trained on timestep = 1000 sigma; nothing outside this folder says timestep."""
 
@@ -49,7 +51,26 @@ class SD3Module(nn.Module):
     @property
     def latent_channels(self) -> int:
         """Channels c of a latent."""
-        return int(self.transformer.config.in_channels)
+        return int(self.transformer.out_channels)
+
+    @property
+    def num_task_channels(self) -> int:
+        """Input channels beside the latents: 0 of a text-to-image network, 1 + c of one that edits and inpaints."""
+        return int(self.transformer.config.in_channels) - self.latent_channels
+
+    def with_task(self, x_sigma: Tensor, task_channels: Tensor | None) -> Tensor:
+        """Everything the first layer reads; without task channels, a network that wants them generates.
+
+        Raises:
+            ValueError: task channels for a network that has no input for them.
+        """
+        if self.num_task_channels == 0:
+            if task_channels is not None:
+                raise ValueError("this network only generates: widen it (models.widening) to edit and inpaint")
+            return x_sigma
+        if task_channels is None:
+            task_channels = generate_channels(x_sigma)
+        return torch.cat([x_sigma, task_channels.to(x_sigma)], dim=1)
 
     def cast(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The tensors in the precision of the weights."""
@@ -70,7 +91,14 @@ class SD3Denoiser(SD3Module):
         if activation_checkpointing:
             transformer.enable_gradient_checkpointing()
 
-    def forward(self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
+    def forward(
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: Tensor | None = None,
+    ) -> Tensor:
         """Velocity (b, c, h, w), in the precision of ``x_sigma``.
 
         Args:
@@ -78,8 +106,11 @@ class SD3Denoiser(SD3Module):
             sigma: noise level in [0, 1], (b,).
             prompt_embeds: (b, l, e).
             pooled_prompt_embeds: (b, p).
+            task_channels: (b, 1 + c, h, w), see ``algorithm.tasks``; None generates.
         """
-        latents, context, pooled = self.cast(x_sigma, prompt_embeds, pooled_prompt_embeds)
+        latents, context, pooled = self.cast(
+            self.with_task(x_sigma, task_channels), prompt_embeds, pooled_prompt_embeds
+        )
         velocity: Tensor = self.transformer(
             hidden_states=latents,
             encoder_hidden_states=context,
@@ -122,10 +153,17 @@ class SD3Features(SD3Module):
             )
 
     def forward(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: Tensor | None = None,
     ) -> list[Tensor]:
         """A map (b, d, h/2, w/2) per tapped block, in the weights' precision; inputs as ``SD3Denoiser``'s."""
-        latents, context, pooled = self.cast(x_sigma, prompt_embeds, pooled_prompt_embeds)
+        latents, context, pooled = self.cast(
+            self.with_task(x_sigma, task_channels), prompt_embeds, pooled_prompt_embeds
+        )
         tokens = self.transformer.pos_embed(latents).contiguous()
         conditioning = self.transformer.time_text_embed(TIMESTEPS * sigma, pooled)
         context = self.transformer.context_embedder(context)

@@ -15,7 +15,7 @@ from ladd_ray.algorithm import flow, noise
 from ladd_ray.algorithm.levels import sampling_levels
 from ladd_ray.algorithm.sampling import sample_student, sample_teacher
 from ladd_ray.config import Precision
-from ladd_ray.interfaces import PromptEmbeds
+from ladd_ray.interfaces import Condition
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.folder import load_transformer
 from ladd_ray.models.prompt_encoder import PromptEncoder
@@ -34,7 +34,7 @@ class Sampler:
 
     def teacher(
         self,
-        prompt: PromptEmbeds,
+        prompt: Condition,
         sample_ids: Sequence[int],
         *,
         height: int,
@@ -58,7 +58,7 @@ class Sampler:
 
     def student(
         self,
-        prompt: PromptEmbeds,
+        prompt: Condition,
         sample_ids: Sequence[int],
         *,
         height: int,

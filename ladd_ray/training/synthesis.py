@@ -52,7 +52,7 @@ class TeacherActor:
             shift=facts.shift,
             seed=facts.seed,
         )
-        return {**rows, **to_row_arrays(latents, *prompt)}
+        return {**rows, **to_row_arrays(latents, prompt)}
 
 
 def ensure_latents(plan: Plan) -> Path:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ladd_ray.interfaces import LatentBatch, PromptEmbeds
+from ladd_ray.interfaces import Condition, LatentBatch
 
 CHANNELS, POOLED, HIDDEN = 2, 4, 16
 
@@ -19,7 +19,14 @@ class TinyDenoiser(nn.Module):
         self.middle = nn.Conv2d(hidden, hidden, 1)
         self.outer = nn.Conv2d(hidden, CHANNELS, 1)
 
-    def forward(self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
+    def forward(
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: None = None,
+    ) -> Tensor:
         condition = self.condition(torch.cat([pooled_prompt_embeds, sigma[:, None]], dim=1))
         hidden = functional.silu(self.inner(x_sigma) + condition[:, :, None, None])
         return self.outer(functional.silu(self.middle(hidden)))
@@ -35,17 +42,22 @@ class TinyFeatures(nn.Module):
         self.seen: list[Tensor] = []
 
     def forward(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: None = None,
     ) -> list[Tensor]:
         self.seen.append(x_sigma.detach())
         first = functional.silu(self.blocks[0](x_sigma))
         return [first, functional.silu(self.blocks[1](first))]
 
 
-def prompts(rows: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> PromptEmbeds:
+def prompts(rows: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Condition:
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randn(rows, 3, 5, generator=generator, dtype=dtype)
-    return PromptEmbeds(tokens, torch.randn(rows, POOLED, generator=generator, dtype=dtype))
+    return Condition(tokens, torch.randn(rows, POOLED, generator=generator, dtype=dtype))
 
 
 def latent_batch(rows: int = 4, *, height: int = 4, width: int = 6, first_id: int = 0) -> LatentBatch:

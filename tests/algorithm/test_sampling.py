@@ -19,7 +19,9 @@ class PerfectDenoiser:
         self.levels: list[float] = []
         self.inputs: list[Tensor] = []
 
-    def __call__(self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor) -> Tensor:
+    def __call__(
+        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, task: None
+    ) -> Tensor:
         self.levels.append(sigma[0].item())
         self.inputs.append(x_sigma)
         return (x_sigma - self.x0) / sigma[:, None, None, None]
@@ -101,7 +103,7 @@ def test_guidance_is_its_formula_and_one_forward() -> None:
 
     guided, plain = velocity(3.0), velocity(1.0)
     assert calls == [4, 2]
-    without = denoiser(x_sigma, sigma, *(row.expand(2, *row.shape[1:]) for row in negative))
+    without = denoiser(x_sigma, sigma, *negative.expand(2))
     torch.testing.assert_close(plain, denoiser(x_sigma, sigma, *prompt))
     torch.testing.assert_close(guided, without + 3 * (plain - without), rtol=0, atol=1e-12)
 

@@ -23,6 +23,7 @@ from ladd_ray.data.latents import (
     require_pictures,
     to_row_arrays,
 )
+from ladd_ray.interfaces import Condition
 
 COUNT = 6
 PROVENANCE = Provenance(
@@ -48,7 +49,9 @@ def write(folder: Path, latents: Tensor, *, rows: list[int], name: str = "a") ->
     """One file with some rows, in their order; embeddings tell the row."""
     picked = latents[rows]
     number = torch.tensor(rows, dtype=torch.float32)
-    arrays = to_row_arrays(picked, number.reshape(-1, 1, 1).expand(-1, 2, 3), number.reshape(-1, 1).expand(-1, 5))
+    arrays = to_row_arrays(
+        picked, Condition(number.reshape(-1, 1, 1).expand(-1, 2, 3), number.reshape(-1, 1).expand(-1, 5))
+    )
     columns = {key: ArrowTensorArray.from_numpy(values) for key, values in arrays.items()}
     folder.mkdir(exist_ok=True)
     parquet.write_table(pa.table({"index": np.array(rows), **columns}), folder / f"{name}.parquet")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 
-from ladd_ray.interfaces import PromptEmbeds
+from ladd_ray.interfaces import Condition
 from ladd_ray.models.prompt_encoder import PromptEncoder
 
 PROMPTS = ["a red apple left of a banana", "two cat on blue"]
@@ -28,15 +28,15 @@ def load(path: Path) -> PromptEncoder:
     return PromptEncoder.from_pretrained(path, precision="fp32", device="cpu")
 
 
-def stock(pipeline: StableDiffusion3Pipeline, prompts: list[str], max_sequence_length: int) -> PromptEmbeds:
+def stock(pipeline: StableDiffusion3Pipeline, prompts: list[str], max_sequence_length: int) -> Condition:
     with torch.no_grad():
         prompt_embeds, _, pooled_prompt_embeds, _ = pipeline.encode_prompt(
             prompts, None, None, do_classifier_free_guidance=False, max_sequence_length=max_sequence_length
         )
-    return PromptEmbeds(prompt_embeds, pooled_prompt_embeds)
+    return Condition(prompt_embeds, pooled_prompt_embeds)
 
 
-def assert_equal(ours: PromptEmbeds, theirs: PromptEmbeds) -> None:
+def assert_equal(ours: Condition, theirs: Condition) -> None:
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -55,8 +55,8 @@ def test_the_empty_prompt_is_the_stock_negative_prompt(tiny_folder: Path, pipeli
     with torch.no_grad():
         _, negative, _, negative_pooled = pipeline.encode_prompt(PROMPTS[:1], None, None, max_sequence_length=1)
     encoder = load(tiny_folder)
-    assert_equal(encoder.encode([""]), PromptEmbeds(negative, negative_pooled))
-    assert_equal(encoder.encode(""), PromptEmbeds(negative, negative_pooled))
+    assert_equal(encoder.encode([""]), Condition(negative, negative_pooled))
+    assert_equal(encoder.encode(""), Condition(negative, negative_pooled))
 
 
 def test_a_missing_t5_adds_no_tokens(
@@ -64,11 +64,11 @@ def test_a_missing_t5_adds_no_tokens(
 ) -> None:
     ours = load(folder_without_t5).encode(PROMPTS)
     whole = stock(pipeline, PROMPTS, 1)
-    assert_equal(ours, PromptEmbeds(whole.prompt_embeds[:, :12], whole.pooled_prompt_embeds))
+    assert_equal(ours, Condition(whole.prompt_embeds[:, :12], whole.pooled_prompt_embeds))
 
 
 def test_fewer_t5_tokens_can_be_asked_for(tiny_folder: Path) -> None:
     encoder = PromptEncoder.from_pretrained(tiny_folder, precision="bf16", device="cpu", max_sequence_length=1)
     prompt = encoder.encode(PROMPTS)
     assert encoder.max_sequence_length == 1
-    assert {tensor.dtype for tensor in prompt} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in (prompt.prompt_embeds, prompt.pooled_prompt_embeds)} == {torch.bfloat16}

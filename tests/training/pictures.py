@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ladd_ray.data.latents import INDEX_COLUMN, Provenance, to_row_arrays
+from ladd_ray.interfaces import Condition
 
 
 def write_latents(
@@ -31,7 +32,7 @@ def write_latents(
         latents = interpolate(coarse, size=(height, width), mode="bilinear")
     embeddings = torch.randn(count, 5, prompt_size, generator=generator)
     pooled = torch.randn(count, pooled_size, generator=generator)
-    arrays = to_row_arrays(latents, embeddings, pooled)
+    arrays = to_row_arrays(latents, Condition(embeddings, pooled))
     columns = {name: ArrowTensorArray.from_numpy(values) for name, values in arrays.items()}
     folder.mkdir(parents=True)
     parquet.write_table(pa.table({INDEX_COLUMN: np.arange(count), **columns}), folder / "0.parquet")
