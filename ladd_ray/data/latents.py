@@ -5,9 +5,7 @@ Shape legend: n stored latents, c h w latent, l prompt tokens, e embedding width
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ladd_ray.data.provenance import Facts, read_facts
 from ladd_ray.interfaces import Condition
 
-PROVENANCE_NAME = "provenance.json"
 INDEX_COLUMN = "index"
 TENSOR_COLUMNS = ("latents", "prompt_embeds", "pooled_prompt_embeds")
 NOISE_CORRELATION = 0.05
@@ -29,7 +27,7 @@ NOISE_CORRELATION = 0.05
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(Facts):
     """Everything that shapes a set of teacher latents; equal provenance means equal latents."""
 
     teacher: str
@@ -45,15 +43,6 @@ class Provenance:
     seed: int
     precision: str
 
-    @property
-    def key(self) -> str:
-        """Short name for a folder of such latents."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-    def write(self, folder: Path) -> None:
-        """Mark ``folder`` as complete."""
-        (folder / PROVENANCE_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
-
 
 def read_provenance(folder: Path) -> Provenance:
     """The provenance of a complete folder.
@@ -61,16 +50,7 @@ def read_provenance(folder: Path) -> Provenance:
     Raises:
         ValueError: not a folder of latents, one that was never finished, or one of another version.
     """
-    path = folder / PROVENANCE_NAME
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} holds no finished latents (no {PROVENANCE_NAME}): make them again, or name another folder"
-        )
-    facts = json.loads(path.read_text())
-    names = {field.name for field in fields(Provenance)}
-    if facts.keys() != names:
-        raise ValueError(f"{path} should name {sorted(names)}, not {sorted(facts)}: draw the latents anew")
-    return Provenance(**facts)
+    return read_facts(folder, Provenance)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from ladd_ray.data.artwork import CONCEPTS, STYLES, sprite
 from ladd_ray.data.wording import NUMBERS, caption, subject_phrase
 
 __all__ = [
-    "BACKGROUNDS", "CATEGORIES", "CONCEPTS", "RASTER", "RELATIONS", "STYLES", "Scene", "Split", "Sticker",
-    "captions", "combinations", "is_held_out", "render", "scene",
+    "BACKGROUNDS", "CATEGORIES", "CONCEPTS", "RASTER", "RELATIONS", "STYLES", "Combination", "Scene", "Split",
+    "Sticker", "captions", "combinations", "is_held_out", "render", "scene",
 ]  # fmt: skip
 
 Split = Literal["train", "heldout"]

@@ -82,10 +82,11 @@ def _check_rows(rows: Mapping[str, NDArray[np.uint8]], num_captions: int) -> Non
         raise ValueError(f"rows {shapes} must all be of one size, with one picture for each of {num_captions} captions")
 
 
-def _font(*, bold: bool) -> ImageFont.FreeTypeFont:
+def font(*, bold: bool, size: int = FONT_SIZE) -> ImageFont.FreeTypeFont:
+    """The font of all pictures, in pixels."""
     # Matplotlib brings the font along, so that the picture is the same on every machine.
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, FONT_SIZE)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
 def _wrap(text: str, width: int) -> str:
@@ -98,11 +99,11 @@ def _header_height(captions: Sequence[str], width: int) -> int:
 
 
 def _write_up_from(draw: ImageDraw.ImageDraw, foot: tuple[int, int], *, text: str, fill: tuple[int, int, int]) -> None:
-    draw.multiline_text(foot, text, fill=fill, font=_font(bold=False), anchor="ld", spacing=3)
+    draw.multiline_text(foot, text, fill=fill, font=font(bold=False), anchor="ld", spacing=3)
 
 
 def _write_beside(draw: ImageDraw.ImageDraw, middle: tuple[int, int], *, text: str) -> None:
-    draw.multiline_text(middle, text, fill=INK, font=_font(bold=True), anchor="lm", spacing=3)
+    draw.multiline_text(middle, text, fill=INK, font=font(bold=True), anchor="lm", spacing=3)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,17 @@ def test_same_arguments_give_the_same_bytes_in_another_process() -> None:
     assert other.stdout.strip() == digest.hexdigest()
 
 
+def test_scenes_are_those_that_the_committed_model_was_trained_on() -> None:
+    digest = hashlib.sha256()
+    for index in range(500):
+        height, width = [(64, 64), (48, 80), (80, 48)][index % 3]
+        scene = stickers.scene(0, index, split=("train", "heldout")[index % 2], height=height, width=width)
+        objects = [(item.concept, item.style, item.box) for item in scene.objects]
+        facts = (scene.caption, scene.category, scene.background, scene.relation, scene.absent, objects)
+        digest.update(repr(facts).encode())
+    assert digest.hexdigest() == "db7c4cdbe1b3bfd5a3723c61b3569881ed255d36ecf74706ec81c12000273070"
+
+
 def test_seed_index_and_split_all_matter() -> None:
     base = [stickers.scene(0, index) for index in range(20)]
     assert base != [stickers.scene(1, index) for index in range(20)]
