@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ladd_ray.models import embedded
+from ladd_ray.models.tokenizer import build_tokenizer
 
 WORDS = ("a", "red", "blue", "green", "apple", "banana", "cat", "left", "of", "on", "background", "two")
 
@@ -19,7 +20,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = embedded.EmbeddedShape(vae_channels=(8, 8, 8, 8), text_width=32, text_layers=2, max_tokens=12, depth=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        tokenizer = embedded.build_tokenizer(WORDS, root / "words", max_tokens=shape.max_tokens)
+        tokenizer = build_tokenizer(WORDS, root / "words", max_tokens=shape.max_tokens)
         pipeline = embedded.assemble(
             embedded.build_transformer(shape),
             embedded.build_autoencoder(shape),

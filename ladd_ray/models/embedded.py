@@ -10,7 +10,6 @@ and training use one such token (``max_sequence_length=1``).
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import (
     CLIPTextConfig,
@@ -34,9 +32,6 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
-
-END_OF_WORD = "</w>"
-START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"
 
 
 @dataclass(frozen=True)
@@ -72,34 +67,6 @@ def build_autoencoder(shape: EmbeddedShape) -> AutoencoderKL:
         shift_factor=0.0,
         use_quant_conv=False,
         use_post_quant_conv=False,
-    )
-
-
-def build_tokenizer(words: Sequence[str], folder: Path, *, max_tokens: int) -> CLIPTokenizer:
-    """A CLIP tokenizer that knows each of ``words`` as one token and spells other words in pieces.
-
-    Args:
-        words: the vocabulary, lower case.
-        folder: where ``vocab.json`` and ``merges.txt`` are written.
-        max_tokens: prompts are padded and cut to this length.
-    """
-    learned = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
-    learned.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # A vocabulary without a ceiling merges until every word is whole.
-    trainer = trainers.BpeTrainer(
-        vocab_size=2**20, min_frequency=1, end_of_word_suffix=END_OF_WORD, show_progress=False
-    )
-    learned.train_from_iterator(words, trainer)
-    bpe = json.loads(learned.to_str())["model"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, *(letter + END_OF_WORD for letter in letters), *bpe["vocab"], START_TOKEN, END_TOKEN]
-    numbered = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps(numbered, ensure_ascii=False))
-    merges = "\n".join(" ".join(pair) for pair in bpe["merges"])
-    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
-    return CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=max_tokens, pad_token=END_TOKEN
     )
 
 
@@ -182,11 +149,23 @@ def save_autoencoder(autoencoder: AutoencoderKL, parts: Path) -> None:
     autoencoder.save_pretrained(parts / "vae")
 
 
+def load_autoencoder(parts: Path) -> AutoencoderKL:
+    """The autoencoder among the parts, in fp32."""
+    autoencoder: AutoencoderKL = AutoencoderKL.from_pretrained(parts / "vae")
+    return autoencoder
+
+
 def save_text(towers: Sequence[CLIPTextModelWithProjection], tokenizer: CLIPTokenizer, parts: Path) -> None:
     """Keeps both trained text towers and their tokenizer among the parts."""
     for number, tower in enumerate(towers):
         tower.save_pretrained(parts / f"text_encoder_{number}")
     tokenizer.save_pretrained(parts / "tokenizer")
+
+
+def load_text(parts: Path) -> tuple[list[CLIPTextModelWithProjection], CLIPTokenizer]:
+    """Both text towers among the parts, in fp32, and their tokenizer."""
+    towers = [CLIPTextModelWithProjection.from_pretrained(parts / f"text_encoder_{number}") for number in (0, 1)]
+    return towers, CLIPTokenizer.from_pretrained(parts / "tokenizer")
 
 
 def save_pipeline(
@@ -205,14 +184,8 @@ def save_pipeline(
     missing = [name for name in ("vae", "text_encoder_0", "tokenizer") if not (parts / name).is_dir()]
     if missing:
         raise ValueError(f"{parts} has no {', '.join(missing)}: run the stages autoencoder and text first")
-    towers = [CLIPTextModelWithProjection.from_pretrained(parts / f"text_encoder_{number}") for number in (0, 1)]
-    pipeline = assemble(
-        transformer,
-        AutoencoderKL.from_pretrained(parts / "vae"),
-        (towers[0], towers[1]),
-        CLIPTokenizer.from_pretrained(parts / "tokenizer"),
-        shape=shape,
-    )
+    towers, tokenizer = load_text(parts)
+    pipeline = assemble(transformer, load_autoencoder(parts), (towers[0], towers[1]), tokenizer, shape=shape)
     unfinished = output.with_name(output.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     # The text towers stay fp32: transformers loads them as stored, diffusers its own parts always in fp32.

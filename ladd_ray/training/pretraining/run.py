@@ -1,7 +1,7 @@
 """Runs the stages in order and writes the finished pipeline folder.
 
-The working folder keeps the trained parts and the stages' checkpoints and curves; the output folder is a stock
-Stable Diffusion 3 pipeline with weights in bf16.
+The working folder keeps the trained parts, the judge, and the stages' checkpoints and curves; the output folder is a
+stock Stable Diffusion 3 pipeline with weights in bf16.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.embedded import EmbeddedShape
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.training.pretraining.autoencoder import heldout_psnr, train_decoder, untrained_autoencoder
+from ladd_ray.training.pretraining.instructions import train_instruction_words
+from ladd_ray.training.pretraining.judge import train_judge
+from ladd_ray.training.pretraining.judge_report import write_accuracy
 from ladd_ray.training.pretraining.settings import PretrainConfig
 from ladd_ray.training.pretraining.text import train_text_towers
 from ladd_ray.training.pretraining.transformer import train_transformer
@@ -24,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def pretrain(config: PretrainConfig) -> None:
-    """Train what ``config.stages`` names; the last stage writes ``config.output``.
+    """Train what ``config.stages`` names; the transformer's stage writes ``config.output``.
 
     Raises:
         ValueError: a stage needs one that has not been run in this directory.
@@ -45,6 +48,10 @@ def pretrain(config: PretrainConfig) -> None:
         embedded.save_text(towers, tokenizer, parts)
     if "transformer" in config.stages:
         _train_transformer(config, shape, parts)
+    if "instructions" in config.stages:
+        _train_instructions(config, shape, parts)
+    if "judge" in config.stages:
+        _train_judge(config, parts)
 
 
 def _train_transformer(config: PretrainConfig, shape: EmbeddedShape, parts: Path) -> None:
@@ -60,3 +67,20 @@ def _train_transformer(config: PretrainConfig, shape: EmbeddedShape, parts: Path
     output.parent.mkdir(parents=True, exist_ok=True)
     embedded.save_pipeline(transformer, parts, output, shape=shape, dtype=torch.bfloat16)
     logger.info("wrote %s", output)
+
+
+def _train_instructions(config: PretrainConfig, shape: EmbeddedShape, parts: Path) -> None:
+    towers, tokenizer = embedded.load_text(parts)
+    towers, tokenizer = train_instruction_words(config, shape, towers=towers, tokenizer=tokenizer)
+    embedded.save_text(towers, tokenizer, parts)
+
+
+def _train_judge(config: PretrainConfig, parts: Path) -> None:
+    folder = config.root / "judge"
+    train_judge(config).save(folder)
+    autoencoder = None
+    if (parts / "vae").is_dir():
+        autoencoder = Autoencoder(embedded.load_autoencoder(parts), device=config.device)
+    for line in write_accuracy(folder, autoencoder=autoencoder):
+        logger.info("%s", line)
+    logger.info("wrote %s", folder)

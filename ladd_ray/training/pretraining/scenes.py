@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ladd_ray.data import stickers
@@ -18,6 +20,10 @@ def random_scenes(count: int) -> tuple[Tensor, list[str]]:
 def numbered_scenes(indices: list[int], *, split: stickers.Split = "train") -> tuple[Tensor, list[str]]:
     """The scenes with these numbers: images (b, 3, h, w) in [-1, 1], and captions."""
     scenes = [stickers.scene(0, index, split=split) for index in indices]
-    pixels = torch.from_numpy(np.stack([stickers.render(scene) for scene in scenes]))
-    images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return images.contiguous(memory_format=torch.channels_last), [scene.caption for scene in scenes]
+    return to_images(np.stack([stickers.render(scene) for scene in scenes])), [scene.caption for scene in scenes]
+
+
+def to_images(pixels: NDArray[np.uint8]) -> Tensor:
+    """Pictures (b, h, w, 3) of bytes as images (b, 3, h, w) in [-1, 1]."""
+    images = rearrange(torch.from_numpy(pixels), "b h w c -> b c h w").float() / 127.5 - 1
+    return images.contiguous(memory_format=torch.channels_last)

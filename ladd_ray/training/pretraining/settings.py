@@ -10,7 +10,7 @@ from pydantic import Field
 from ladd_ray.config import Section
 
 OptimizerName = Literal["adamw", "muon"]
-StageName = Literal["autoencoder", "text", "transformer", "judge"]
+StageName = Literal["autoencoder", "text", "transformer", "judge", "instructions"]
 
 
 class StageSettings(Section):
@@ -58,6 +58,8 @@ class PretrainConfig(Section):
     text: StageSettings = StageSettings(steps=700, batch_size=128)
     transformer: StageSettings = StageSettings(steps=3600, batch_size=96, optimizer="muon", lr=3e-3)
     judge: StageSettings = StageSettings(steps=4000, batch_size=32, lr=2e-3)
+
+    instructions: StageSettings = StageSettings(steps=400, batch_size=128, lr=3e-3)
 
     @property
     def root(self) -> Path:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ladd_ray.data import stickers
-from ladd_ray.models.embedded import EmbeddedShape, build_text_tower, build_tokenizer
+from ladd_ray.models.embedded import EmbeddedShape, build_text_tower
+from ladd_ray.models.tokenizer import build_tokenizer
 from ladd_ray.training.pretraining.fit import fit
 from ladd_ray.training.pretraining.scenes import random_scenes
 from ladd_ray.training.pretraining.settings import PretrainConfig
@@ -19,11 +20,11 @@ from ladd_ray.training.pretraining.settings import PretrainConfig
 class ContrastivePair(nn.Module):
     """Two text towers, each against its own half of the image embedding."""
 
-    def __init__(self, towers: list[nn.Module], width: int) -> None:
+    def __init__(self, towers: list[nn.Module], width: int, *, image_channels: int = 3) -> None:
         super().__init__()
         self.towers = nn.ModuleList(towers)
         self.image_encoder = nn.Sequential(
-            nn.Conv2d(3, 32, 4, stride=4), nn.GELU(),
+            nn.Conv2d(image_channels, 32, 4, stride=4), nn.GELU(),
             nn.Conv2d(32, 128, 3, stride=2, padding=1), nn.GroupNorm(8, 128), nn.GELU(),
             nn.Conv2d(128, 128, 3, stride=2, padding=1), nn.GroupNorm(8, 128), nn.GELU(),
             nn.Conv2d(128, 128, 3, padding=1), nn.GroupNorm(8, 128), nn.GELU(),
