@@ -10,6 +10,7 @@ and training use one such token (``max_sequence_length=1``).
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,14 +189,21 @@ def save_pipeline(
     pipeline = assemble(transformer, load_autoencoder(parts), (towers[0], towers[1]), tokenizer, shape=shape)
     unfinished = output.with_name(output.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    # The text towers stay fp32: transformers loads them as stored, diffusers its own parts always in fp32.
-    pipeline.transformer.to(dtype)
-    pipeline.vae.to(dtype)
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        part.to(dtype)
     # diffusers would store the path of the part, which means nothing on another machine.
     pipeline.vae.register_to_config(_name_or_path="")
     pipeline.save_pretrained(unfinished)
+    _compute_text_in_fp32(unfinished)
     shutil.rmtree(output, ignore_errors=True)
     unfinished.rename(output)
+
+
+def _compute_text_in_fp32(folder: Path) -> None:
+    """Notes fp32 beside the bf16 weights: the towers then compute in it, as diffusers lets the other parts do."""
+    for name in ("text_encoder", "text_encoder_2"):
+        note = folder / name / "config.json"
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def committed_model() -> Path:

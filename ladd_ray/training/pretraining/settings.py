@@ -54,7 +54,7 @@ class PretrainConfig(Section):
     """Scenes encoded once for the transformer stage."""
     prompt_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of empty prompts, which classifier-free guidance needs."""
-    autoencoder: StageSettings = StageSettings(steps=4200, batch_size=8, ema_decay=0.995)
+    autoencoder: StageSettings = StageSettings(steps=8000, batch_size=8, ema_decay=0.995)
     text: StageSettings = StageSettings(steps=700, batch_size=128)
     transformer: StageSettings = StageSettings(steps=3600, batch_size=96, optimizer="muon", lr=3e-3)
     judge: StageSettings = StageSettings(steps=4000, batch_size=32, lr=2e-3)
