@@ -1,4 +1,4 @@
-"""Train a Stable Diffusion 3 model by flow matching: the embedded one from nothing, or any one further, for three tasks.
+"""Train a Stable Diffusion 3 model by flow matching: the embedded one from nothing, or any one for three tasks.
 
     python jobs/pretrain.py stickers --threads 2                    the embedded model, from nothing
     python jobs/pretrain.py stickers_tasks --optimizer.lr 5e-4      the embedded model learns to edit and inpaint

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from pydantic import model_validator
 
@@ -33,6 +33,7 @@ __all__ = [
     "DataConfig",
     "DiscriminatorConfig",
     "EvaluationConfig",
+    "JobConfig",
     "NoiseConfig",
     "OptimizerConfig",
     "Precision",
@@ -47,8 +48,26 @@ __all__ = [
 ]
 
 
+Tree = TypeVar("Tree", bound=Section)
+
+
+class JobConfig(Protocol):
+    """What the configurations of all training jobs share: where, how long, on what, and who is told."""
+
+    @property
+    def recipe(self) -> str: ...
+
+    @property
+    def run(self) -> RunConfig: ...
+
+    @property
+    def tracking(self) -> TrackingConfig: ...
+
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]: ...
+
+
 class Config(Section):
-    """A whole run."""
+    """A whole distillation."""
 
     recipe: str = "stickers"
     """The recipe this configuration began as."""
@@ -64,24 +83,15 @@ class Config(Section):
     @property
     def micro_batch_size(self) -> int:
         """Samples per worker and forward."""
-        return self.run.global_batch_size // self._shares
+        return self.run.micro_batch_size
 
     @property
     def run_directory(self) -> Path:
         """Absolute folder of this run."""
-        return Path(self.run.directory).expanduser().resolve() / self.run.name
-
-    @property
-    def _shares(self) -> int:
-        return max(self.run.num_workers, 1) * self.run.gradient_accumulation_steps
+        return self.run.path
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
-        if self.run.global_batch_size % self._shares:
-            raise ValueError(
-                f"run.global_batch_size = {self.run.global_batch_size} cannot be shared out evenly to "
-                f"{max(self.run.num_workers, 1)} workers x {self.run.gradient_accumulation_steps} micro batches"
-            )
         if self.discriminator.loss == "hinge" and self.micro_batch_size < 2:
             raise ValueError(
                 "a micro batch of 1 with the hinge loss lets the judge win and kills the student: raise "
@@ -91,10 +101,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_engine(self) -> Self:
-        if self.run.engine == "local" and self.run.num_workers > 1:
-            raise ValueError(
-                "run.engine = local runs on one device: set run.num_workers to 1, or run.engine to deepspeed"
-            )
         if self.run.engine == "local" and self.teacher.sharded:
             raise ValueError("teacher.sharded needs run.engine = deepspeed")
         return self
@@ -123,7 +129,7 @@ class Config(Section):
         return self
 
 
-def override(config: Config, changes: Mapping[str, Any]) -> Config:
+def override(config: Tree, changes: Mapping[str, Any]) -> Tree:
     """A copy of ``config`` with dotted names changed, e.g. ``{"student.lr": 1e-4}``; checked like a new one.
 
     Raises:
@@ -139,9 +145,9 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
             known = ", ".join(sorted(section)) if isinstance(section, dict) else ", ".join(sorted(tree))
             raise ValueError(f"unknown setting {name!r}; known here: {known}")
         section[leaf] = value
-    return Config.model_validate(tree)
+    return type(config).model_validate(tree)
 
 
-def to_json(config: Config) -> str:
+def to_json(config: Section) -> str:
     """Stable, readable JSON of the whole tree."""
     return json.dumps(config.model_dump(mode="json"), indent=2)

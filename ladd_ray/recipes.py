@@ -14,6 +14,15 @@ from ladd_ray.config import (
     RunConfig,
     StudentConfig,
     TeacherConfig,
+    TrackingConfig,
+)
+from ladd_ray.pretrain_config import (
+    FinetuneConfig,
+    FlowNoiseConfig,
+    FlowOptimizerConfig,
+    ModelConfig,
+    TaskDataConfig,
+    ValidationConfig,
 )
 
 
@@ -115,7 +124,67 @@ def sd35_large() -> Config:
     )
 
 
+def stickers_tasks() -> FinetuneConfig:
+    """The embedded model learns to edit and inpaint, on the embedded world.
+
+    Hardware: 2 CPU cores. Learning rate, shares of the tasks and length are ours.
+    Expected time and score: not measured yet.
+    """
+    return FinetuneConfig(
+        recipe="stickers_tasks",
+        optimizer=FlowOptimizerConfig(
+            lr=1e-3, lr_warmup_steps=100, lr_schedule="cosine", ema_decay=0.998, autocast=True
+        ),
+        tracking=TrackingConfig(log_every=10),
+        run=RunConfig(name="stickers-tasks", steps=3000, global_batch_size=96, checkpoint_every=250),
+    )
+
+
+def sd3_medium_tasks() -> FinetuneConfig:
+    """Stable Diffusion 3 Medium, 2B, learns to edit and inpaint on your pictures; give it --data.source.
+
+    Hardware: 8 GPUs of 80 GB, ZeRO-2 in bf16. Learning rate and batch size are ours: the paper states neither.
+    Expected time and score: not measured yet.
+    """
+    return FinetuneConfig(
+        recipe="sd3_medium_tasks",
+        model=ModelConfig(path="stabilityai/stable-diffusion-3-medium-diffusers"),
+        optimizer=FlowOptimizerConfig(
+            lr=2e-5,
+            lr_warmup_steps=500,
+            zero_stage=2,
+            precision="bf16",
+            ema_decay=0.9995,
+            activation_checkpointing=True,
+        ),
+        noise=FlowNoiseConfig(shift=2.0),
+        data=TaskDataConfig(
+            source="pictures/*.parquet",
+            buckets=((512, 512), (448, 576), (576, 448), (384, 640), (640, 384)),
+            encoding_batch_size=16,
+        ),
+        validation=ValidationConfig(batch_size=16),
+        tracking=TrackingConfig(log_every=20),
+        run=RunConfig(
+            name="sd3-medium-tasks",
+            steps=20_000,
+            num_workers=8,
+            global_batch_size=256,
+            gradient_accumulation_steps=2,
+            device="gpu",
+            threads_per_worker=8,
+            checkpoint_every=1000,
+            cluster_timeout_s=600,
+        ),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], Config]] = MappingProxyType(
     {recipe.__name__: recipe for recipe in (stickers, sd3_medium, sd35_large)}
 )
-"""Every recipe by its name on the command line."""
+"""Every distillation by its name on the command line of jobs/distill.py."""
+
+TASK_RECIPES: Mapping[str, Callable[[], FinetuneConfig]] = MappingProxyType(
+    {recipe.__name__: recipe for recipe in (stickers_tasks, sd3_medium_tasks)}
+)
+"""Every continued training by its name on the command line of jobs/pretrain.py."""

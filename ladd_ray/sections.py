@@ -6,6 +6,7 @@ to do.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -226,3 +227,30 @@ class RunConfig(Section):
     """Seconds to wait for the cluster to offer the workers asked for."""
     deterministic: bool = False
     """Only deterministic kernels; slower on GPU."""
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples per worker and forward."""
+        return self.global_batch_size // self._shares
+
+    @property
+    def path(self) -> Path:
+        """Absolute folder of the run."""
+        return Path(self.directory).expanduser().resolve() / self.name
+
+    @property
+    def _shares(self) -> int:
+        return max(self.num_workers, 1) * self.gradient_accumulation_steps
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.global_batch_size % self._shares:
+            raise ValueError(
+                f"run.global_batch_size = {self.global_batch_size} cannot be shared out evenly to "
+                f"{max(self.num_workers, 1)} workers x {self.gradient_accumulation_steps} micro batches"
+            )
+        if self.engine == "local" and self.num_workers > 1:
+            raise ValueError(
+                "run.engine = local runs on one device: set run.num_workers to 1, or run.engine to deepspeed"
+            )
+        return self

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from filelock import FileLock
 from tqdm import tqdm
 
-from ladd_ray.config import Config
+from ladd_ray.config import JobConfig
 
 if TYPE_CHECKING:  # MLflow takes seconds to import: only rank 0 pays, and only once it connects.
     from mlflow import MlflowClient
@@ -94,15 +94,15 @@ class MlflowTracker:
     A resumed run continues its MLflow run and logs no step twice.
     """
 
-    def __init__(self, config: Config, *, step: int = 0, run_id: str | None = None) -> None:
+    def __init__(self, config: JobConfig, *, step: int = 0, run_id: str | None = None) -> None:
         """Continue from ``step`` in ``run_id``; without one, in the run that the run's folder remembers."""
         for name, value in MLFLOW_DEFAULTS.items():
             os.environ.setdefault(name, value)
-        self.history = LocalHistory(config.run_directory / HISTORY_NAME)
+        self.history = LocalHistory(config.run.path / HISTORY_NAME)
         self.history.truncate(step)
-        self.uri = config.tracking.uri or f"sqlite:///{config.run_directory.parent / 'mlflow.db'}"
+        self.uri = config.tracking.uri or f"sqlite:///{config.run.path.parent / 'mlflow.db'}"
         self._config = config
-        self._run_id_path = config.run_directory / RUN_ID_NAME
+        self._run_id_path = config.run.path / RUN_ID_NAME
         self._run_id = run_id or (self._run_id_path.read_text() if self._run_id_path.exists() else None)
         self._run: _OpenRun | None = None
         self._pending: list[Metric] = []
@@ -173,10 +173,10 @@ class MlflowTracker:
 
     def _create_run(self, client: MlflowClient) -> str:
         # MLflow's default folder is relative to the working directory, which Ray's workers change.
-        folder = self._config.run_directory.parent / "mlflow-artifacts"
+        folder = self._config.run.path.parent / "mlflow-artifacts"
         location = None if self.uri.startswith("http") else folder.as_uri()
         experiment_id = _experiment(client, self._config.tracking.experiment, artifact_location=location)
-        tags = {"recipe": self._config.recipe, "run_directory": str(self._config.run_directory)}
+        tags = {"recipe": self._config.recipe, "run_directory": str(self._config.run.path)}
         run_id: str = client.create_run(experiment_id, tags=tags, run_name=self._config.run.name).info.run_id
         _log_params(client, run_id, values=flatten(self._config.model_dump(mode="json")))
         return run_id
@@ -249,6 +249,7 @@ class Progress:
 
     SHOWN: Mapping[str, str] = {
         "student/loss": "student",
+        "flow/loss": "loss",
         "discriminator/loss": "discriminator",
         "throughput/images_per_second": "images/s",
     }

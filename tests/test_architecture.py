@@ -20,6 +20,8 @@ FOLDERS = ("ladd_ray", "jobs", "tune", "serve", "tests")
 FLOORS = {
     "ladd_ray": 0,
     "ladd_ray.config": 0,
+    "ladd_ray.evaluate_config": 0,
+    "ladd_ray.pretrain_config": 0,
     "ladd_ray.sections": 0,
     "ladd_ray.recipes": 0,
     "ladd_ray.interfaces": 0,
@@ -41,11 +43,12 @@ OWNERS = {
     "diffusers": ("ladd_ray/models/",),
     "transformers": ("ladd_ray/models/",),
     "mlflow": ("ladd_ray/tracking.py",),
+    "open_clip": ("ladd_ray/evaluation/clip.py",),
     "ray": ("ladd_ray/training/", "ladd_ray/data/", "jobs/", "tune/", "serve/"),
 }
 
 ALGORITHM_MAY_IMPORT = {"torch", "einops", *sys.stdlib_module_names}
-ALGORITHM_MAY_SEE = {"ladd_ray.algorithm", "ladd_ray.config", "ladd_ray.interfaces"}
+ALGORITHM_MAY_SEE = {"ladd_ray.algorithm", "ladd_ray.config", "ladd_ray.interfaces", "ladd_ray.pretrain_config"}
 
 EMPTY_FILE_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
 BETTER_NAMES = {"cfg": "config", "ckpt": "checkpoint", "critic": "heads", "disc": "heads"}

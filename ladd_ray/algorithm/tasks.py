@@ -18,6 +18,10 @@ from torch import Tensor
 
 from ladd_ray.interfaces import Condition
 
+TASKS = ("generate", "edit", "inpaint")
+GENERATE, EDIT, INPAINT = range(3)
+"""Places in ``TASKS``."""
+
 
 def generate_channels(latents: Tensor) -> Tensor:
     """Task channels (b, 1 + c, h, w) of drawing from the prompt alone, for latents (b, c, h, w) of that shape."""
@@ -44,3 +48,13 @@ def without_source(condition: Condition) -> Condition:
     if condition.task_channels is None:
         return condition
     return condition._replace(task_channels=generate_channels(condition.task_channels[:, 1:]))
+
+
+def task_of(condition: Condition) -> Tensor:
+    """The place in ``TASKS`` of every row's task (b,), int64, read from its channels."""
+    channels = condition.task_channels
+    if channels is None:
+        return torch.full((len(condition.prompt_embeds),), GENERATE, device=condition.prompt_embeds.device)
+    has_hole = (channels[:, :1] < 1).flatten(1).any(dim=1)
+    has_source = (channels[:, 1:] != 0).flatten(1).any(dim=1)
+    return torch.where(has_hole, INPAINT, torch.where(has_source, EDIT, GENERATE))

@@ -132,9 +132,12 @@ PANELS: Sequence[Panel] = (
         {"student/gradient_norm": "student", "discriminator/gradient_norm": "discriminator"},
         logarithmic=True,
     ),
+    Panel("Flow matching loss", {"flow/generate": "generate", "flow/edit": "edit", "flow/inpaint": "inpaint"}),
+    Panel("Loss of held-out rows", {"validation/loss": "moving average"}),
+    Panel("Gradient norm", {"flow/gradient_norm": "denoiser"}, logarithmic=True),
     Panel("Images per second", {"throughput/images_per_second": "all workers"}),
 )
-COLOURS = ("#2f6db3", "#d9822b")
+COLOURS = ("#2f6db3", "#d9822b", "#3d9970")
 COLUMNS = 3
 SMOOTH_SHARE = 0.05
 """Width of the running mean, as a share of the points."""

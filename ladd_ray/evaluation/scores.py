@@ -80,10 +80,7 @@ def kid(reference: Tensor, generated: Tensor, *, num_subsets: int = 50, seed: in
     Raises:
         ValueError: a set has fewer than four pictures, or the numbers of features differ.
     """
-    _require_set(reference, "reference")
-    _require_set(generated, "generated")
-    if reference.shape[1] != generated.shape[1]:
-        raise ValueError("the sets differ in their number of features: use one feature network for both")
+    require_sets(reference, generated)
     size = min(len(reference), len(generated))
     value, _ = _subset_kid(reference, generated, subsets=1, size=size, seed=seed)
     _, subset_std = _subset_kid(reference, generated, subsets=num_subsets, size=size // 2, seed=seed)
@@ -135,6 +132,18 @@ def _subset_kid(reference: Tensor, generated: Tensor, *, subsets: int, size: int
         torch.manual_seed(seed)
         average, deviation = metric.compute()
     return average.item(), deviation.item()
+
+
+def require_sets(reference: Tensor, generated: Tensor) -> None:
+    """Check two sets of features that are to be compared.
+
+    Raises:
+        ValueError: a set has fewer than four pictures, or the numbers of features differ.
+    """
+    _require_set(reference, "reference")
+    _require_set(generated, "generated")
+    if reference.shape[1] != generated.shape[1]:
+        raise ValueError("the sets differ in their number of features: use one feature network for both")
 
 
 def _require_set(features: Tensor, role: str) -> None:

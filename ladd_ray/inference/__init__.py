@@ -1,5 +1,5 @@
-"""A distilled student as a plain Python object: prompts in, pictures out. No Ray, no HTTP."""
+"""Models as plain Python objects: prompts, pictures and masks in, pictures out. No Ray, no HTTP."""
 
-from ladd_ray.inference.pipeline import Pipeline
+from ladd_ray.inference.pipeline import Pipeline, TeacherPipeline
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "TeacherPipeline"]

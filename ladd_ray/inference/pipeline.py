@@ -1,34 +1,40 @@
-"""A distilled student in three lines:
+"""A distilled student in three lines, and the guided model it came from in three more:
 
     pipeline = Pipeline.from_pretrained("runs/stickers/export")
     for image in pipeline.generate(["a red apple", "two blue fish"], seed=1):
         image.show()
 
+    teacher = TeacherPipeline.from_pretrained("runs/stickers-tasks/pipeline", guidance_scale=3.0)
+    (edited,) = teacher.edit([image], ["make the background blue"])
+    (filled,) = teacher.inpaint([image], [mask], ["a red apple"])
+
 Shape legend: b pictures, c latent channels, h w height and width in pixels.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ladd_ray.algorithm import noise
+from ladd_ray.algorithm import flow
 from ladd_ray.algorithm.levels import sampling_levels
-from ladd_ray.algorithm.sampling import sample_student
+from ladd_ray.algorithm.sampling import NoiseSource, sample_student, sample_teacher
 from ladd_ray.config import Precision
-from ladd_ray.inference.images import decode, to_pil
+from ladd_ray.inference.drawing import TaskPipeline
+from ladd_ray.interfaces import Condition
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.export import exported_levels
-from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.folder import load_transformer, scheduler_shift
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
 
 
-class Pipeline:
-    """Text to pictures in one step per trained noise level, or fewer, without guidance."""
+class Pipeline(TaskPipeline):
+    """A distilled student: one step per trained noise level, or fewer, without guidance."""
 
     def __init__(
         self,
@@ -40,11 +46,9 @@ class Pipeline:
         device: torch.device | str,
     ) -> None:
         """Join the parts; ``levels`` are the trained noise levels, falling from 1, without the final 0."""
+        super().__init__(denoiser, prompt_encoder=prompt_encoder, autoencoder=autoencoder, device=device)
         self.levels = tuple(levels)
-        self.device = torch.device(device)
-        self._denoiser = denoiser.requires_grad_(False).eval().to(self.device)
-        self._prompt_encoder = prompt_encoder
-        self._autoencoder = autoencoder
+        self.default_steps = len(self.levels)
 
     @classmethod
     def from_pretrained(
@@ -64,68 +68,80 @@ class Pipeline:
             device=device,
         )
 
-    @property
-    def native_size(self) -> int:
-        """Side in pixels that the network's configuration names."""
-        side: int = self._denoiser.transformer.config.sample_size * self._autoencoder.downsampling
-        return side
+    def _sample(self, prompt: Condition, noise_for: NoiseSource, *, num_inference_steps: int) -> Tensor:
+        levels = sampling_levels(self.levels, num_inference_steps)
+        return sample_student(self._denoiser, prompt, levels=levels, noise_for=noise_for)
 
-    def generate(
+
+class TeacherPipeline(TaskPipeline):
+    """A model of many steps under guidance: what a student is distilled from."""
+
+    default_steps = 28
+
+    def __init__(
         self,
-        prompts: Sequence[str],
+        denoiser: SD3Denoiser,
         *,
-        seed: int | Sequence[int] = 0,
-        num_inference_steps: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-    ) -> list[Image.Image]:
-        """One picture for each prompt, in one batch.
+        prompt_encoder: PromptEncoder,
+        autoencoder: Autoencoder,
+        shift: float,
+        guidance_scale: float,
+        image_guidance_scale: float = 1.0,
+        device: torch.device | str,
+    ) -> None:
+        """Join the parts.
 
         Args:
-            prompts: What to draw.
-            seed: One for all prompts, which still get different noise, or one each: then a picture follows
-                from its prompt and its own seed, whatever else is in the batch.
-            num_inference_steps: 1 to the number of trained levels, the default.
-            height: In pixels; by default ``native_size``.
-            width: In pixels; by default ``native_size``.
+            denoiser: The flow network.
+            prompt_encoder: Its text towers.
+            autoencoder: Its autoencoder.
+            shift: Of the sampler's noise levels.
+            guidance_scale: Of the text; 1 is none.
+            image_guidance_scale: Of the picture to edit; 1 is none. Generating and inpainting know none.
+            device: Where to draw.
+        """
+        super().__init__(denoiser, prompt_encoder=prompt_encoder, autoencoder=autoencoder, device=device)
+        self.shift, self.guidance_scale, self.image_guidance_scale = shift, guidance_scale, image_guidance_scale
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: Path | str,
+        *,
+        guidance_scale: float = 4.0,
+        image_guidance_scale: float = 1.0,
+        shift: float | None = None,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
+    ) -> Self:
+        """Load a pipeline folder or hub name; without ``shift``, that of its scheduler.
 
         Raises:
-            ValueError: no prompt, seeds or steps that do not fit, or a size that is no multiple of a patch.
+            ValueError: the folder is missing, or not of the Stable Diffusion 3 family.
         """
-        num_steps = len(self.levels) if num_inference_steps is None else num_inference_steps
-        levels = sampling_levels(self.levels, num_steps)
-        shape = self._latent_shape(
-            self.native_size if height is None else height, self.native_size if width is None else width
+        return cls(
+            SD3Denoiser(load_transformer(folder, precision=precision)),
+            prompt_encoder=PromptEncoder.from_pretrained(folder, precision=precision, device=device),
+            autoencoder=Autoencoder.from_pretrained(folder, precision=precision, device=device),
+            shift=scheduler_shift(folder) if shift is None else shift,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
+            device=device,
         )
-        noise_for = _noise_source(shape, _streams(seed, len(prompts)), device=self.device)
-        prompt = self._prompt_encoder.encode(prompts).to(self.device)
-        latents = sample_student(self._denoiser, prompt, levels=levels, noise_for=noise_for)
-        return to_pil(decode(self._autoencoder, latents))
 
-    def _latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        patch = int(self._denoiser.transformer.config.patch_size) * self._autoencoder.downsampling
-        if height % patch or width % patch or min(height, width) < patch:
-            raise ValueError(f"height {height} and width {width} must be multiples of {patch} pixels")
-        return self._autoencoder.latent_shape(height, width)
+    def _sample(self, prompt: Condition, noise_for: NoiseSource, *, num_inference_steps: int) -> Tensor:
+        return sample_teacher(
+            self._denoiser,
+            prompt,
+            negative_prompt=self._prompt_encoder.encode([""]).to(self.device),
+            noise=noise_for(0),
+            sigmas=flow.teacher_sigmas(num_inference_steps, self.shift),
+            guidance_scale=self.guidance_scale,
+            image_guidance_scale=self._image_guidance(prompt),
+        )
 
-
-def _streams(seed: int | Sequence[int], num_prompts: int) -> list[tuple[int, int]]:
-    """The (seed, sample id) that names the noise of each picture."""
-    if num_prompts == 0:
-        raise ValueError("there is nothing to draw: give at least one prompt")
-    if isinstance(seed, int):
-        return [(seed, index) for index in range(num_prompts)]
-    if len(seed) != num_prompts:
-        raise ValueError(f"{len(seed)} seeds for {num_prompts} prompts: give one seed for all, or one each")
-    return [(own, 0) for own in seed]
-
-
-def _noise_source(
-    shape: tuple[int, int, int], streams: Sequence[tuple[int, int]], *, device: torch.device
-) -> Callable[[int], Tensor]:
-    sources = [noise.per_step(shape, seed=seed, sample_ids=(index,), device=device) for seed, index in streams]
-
-    def noise_for(step: int) -> Tensor:
-        return torch.cat([source(step) for source in sources])
-
-    return noise_for
+    def _image_guidance(self, prompt: Condition) -> float:
+        """Of a hole there is nothing to lead away from: training never leaves its picture out."""
+        if prompt.task_channels is None or bool((prompt.task_channels[:, :1] < 1).any()):
+            return 1.0
+        return self.image_guidance_scale

@@ -214,5 +214,5 @@ def committed_model() -> Path:
     """
     folder = Path(str(files("ladd_ray"))) / "assets" / "sd3-stickers"
     if not folder.is_dir():
-        raise ValueError(f"no embedded model at {folder}: run jobs/pretrain.py --output {folder}")
+        raise ValueError(f"no embedded model at {folder}: run jobs/pretrain.py stickers --output {folder}")
     return folder

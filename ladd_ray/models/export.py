@@ -1,6 +1,7 @@
-"""A distilled student as a stock folder, which plain ``StableDiffusion3Pipeline.from_pretrained`` opens.
+"""A trained model as a stock folder: plain ``StableDiffusion3Pipeline.from_pretrained`` opens one that generates,
+``StableDiffusion3InpaintPipeline.from_pretrained`` one that edits and inpaints too.
 
-Its sampler needs no code of ours there: diffusers' flow-match Euler scheduler with ``stochastic_sampling``
+A student's sampler needs no code of ours there: diffusers' flow-match Euler scheduler with ``stochastic_sampling``
 predicts x0 and noises it afresh to the next level, ``x_next = (1 - sigma_next) x0 + sigma_next noise``.
 Without a shift, and with the levels passed as ``sigmas``, that is the sampler of LADD (arXiv 2403.12015).
 """
@@ -21,50 +22,17 @@ from torch import Tensor
 
 from ladd_ray.config import Precision
 from ladd_ray.models.folder import (
-    T5_TOKENS,
     dtype_of,
     local_copy,
-    random_transformer,
     require_sd3,
     scheduler_config,
+    shape_config,
 )
+from ladd_ray.models.model_card import model_card
+from ladd_ray.models.widening import fold_generation
 
 LEVELS_KEY: Final = "_ladd_levels"
 """In the scheduler's configuration: diffusers carries names with an underscore through loading and saving."""
-
-README: Final = """\
----
-library_name: diffusers
-pipeline_tag: text-to-image
----
-# {name}
-
-A few-step text-to-image model of the Stable Diffusion 3 family, made by latent adversarial diffusion
-distillation (LADD, arXiv 2403.12015). It draws in 1 to {num_levels} steps without guidance.
-`ladd.json` says how it was made.
-
-```python
-import torch
-from diffusers import StableDiffusion3Pipeline
-
-pipeline = StableDiffusion3Pipeline.from_pretrained({opening})  # this folder
-pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-levels = {levels}
-
-torch.manual_seed(0)  # seeds the first noise, and the fresh noise of every later step
-image = pipeline(
-    "{prompt}",
-    num_inference_steps=len(levels),
-    sigmas=levels,
-    guidance_scale=1.0,
-    max_sequence_length={max_sequence_length},
-).images[0]
-image.save("image.png")
-```
-
-Always pass `sigmas`: the model knows these noise levels only. For fewer steps take every n-th level,
-`levels[::2]` or `levels[:1]`. Guidance stays off.
-"""
 
 
 def export_pipeline(
@@ -72,40 +40,51 @@ def export_pipeline(
     state_dict: Mapping[str, Tensor],
     output: Path,
     *,
-    levels: Sequence[float],
+    levels: Sequence[float] | None,
     provenance: Mapping[str, Any],
     precision: Precision | None = None,
+    fold: bool = False,
 ) -> Path:
-    """Writes a complete pipeline folder: the student's transformer, and all else as in ``source``.
+    """Writes a complete pipeline folder: the trained transformer, and all else as in ``source``.
+
+    A transformer that edits and inpaints makes a folder of diffusers' inpainting pipeline, whichever ``source`` is.
 
     The folder appears whole or not at all.
 
     Args:
-        source: the pipeline the student was distilled from, a folder or a hub name.
+        source: the pipeline that training began with, a folder or a hub name.
         state_dict: whole weights of an ``SD3Denoiser`` or of its transformer.
         output: folder to make.
-        levels: noise levels that the student's sampler visits, falling from 1, without the final 0.
-        provenance: how the student was made; JSON values, written to ``ladd.json``.
+        levels: noise levels that a student's sampler visits, falling from 1, without the final 0; None for a model of
+            many steps, which keeps the sampler of ``source``.
+        provenance: how the weights were made; JSON values, written to ``ladd.json``.
         precision: of the written weights; by default that of the source's files.
+        fold: write only the text-to-image part of a transformer that edits and inpaints, which is exact.
 
     Returns:
         ``output``.
 
     Raises:
-        ValueError: ``output`` exists, or the weights do not fit the source's transformer.
+        ValueError: ``output`` exists, the weights do not fit the source's transformer, or there is nothing to fold.
     """
     if output.exists():
         raise ValueError(f"{output} exists: choose another folder, or remove it first")
     folder = local_copy(source)
     dtype = dtype_of(precision) if precision else stored_dtype(folder)
-    student = _filled(folder, state_dict, dtype=dtype)
-
+    transformer = _filled(folder, state_dict, dtype=dtype)
+    if fold:
+        transformer = fold_generation(transformer)
+    three_tasks = _is_wide(transformer.config)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
-        _copy_components(folder, partial)
-        student.save_pretrained(partial / "transformer", safe_serialization=True)
-        _write_scheduler(partial, levels)
-        _write_texts(partial, output.name, levels=levels, provenance=provenance)
+        _copy_components(folder, partial, with_scheduler=levels is None)
+        transformer.save_pretrained(partial / "transformer", safe_serialization=True)
+        if levels is not None:
+            _write_scheduler(partial, levels)
+        if three_tasks != _is_wide(shape_config(folder)):
+            _write_index(partial, three_tasks=three_tasks)
+        (partial / "README.md").write_text(model_card(partial, output.name, levels=levels, three_tasks=three_tasks))
+        (partial / "ladd.json").write_text(json.dumps(dict(provenance), indent=2) + "\n")
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -139,7 +118,7 @@ def _filled(folder: Path, state_dict: Mapping[str, Tensor], *, dtype: torch.dtyp
         name.removeprefix("transformer."): tensor.detach().to("cpu", dtype, copy=True).contiguous()
         for name, tensor in state_dict.items()
     }
-    transformer = random_transformer(folder, device="meta")
+    transformer = _empty(folder, entrance=weights.get("pos_embed.proj.weight"))
     try:
         transformer.load_state_dict(weights, assign=True)
     except RuntimeError as error:
@@ -147,12 +126,26 @@ def _filled(folder: Path, state_dict: Mapping[str, Tensor], *, dtype: torch.dtyp
     return transformer
 
 
-def _copy_components(folder: Path, target: Path) -> None:
+def _empty(folder: Path, *, entrance: Tensor | None) -> SD3Transformer2DModel:
+    """The folder's transformer without weights, with as many input channels as the trained entrance (d, c, 2, 2)."""
+    shape = shape_config(folder)
+    channels = shape["in_channels"] if entrance is None else entrance.shape[1]
+    with torch.device("meta"):
+        return SD3Transformer2DModel.from_config(
+            shape | {"in_channels": channels, "out_channels": shape["out_channels"] or shape["in_channels"]}
+        )
+
+
+def _is_wide(shape: Mapping[str, Any]) -> bool:
+    return bool(shape["in_channels"] != shape["out_channels"])
+
+
+def _copy_components(folder: Path, target: Path, *, with_scheduler: bool) -> None:
     target.mkdir(parents=True)
     shutil.copy(folder / "model_index.json", target)
     for name, component in require_sd3(folder).items():
         present = isinstance(component, list) and component[0] is not None
-        if present and name not in ("transformer", "scheduler"):
+        if present and name != "transformer" and (with_scheduler or name != "scheduler"):
             shutil.copytree(folder / name, target / name)
 
 
@@ -162,22 +155,9 @@ def _write_scheduler(folder: Path, levels: Sequence[float]) -> None:
     scheduler.save_pretrained(folder / "scheduler")
 
 
-def _write_texts(folder: Path, name: str, *, levels: Sequence[float], provenance: Mapping[str, Any]) -> None:
-    t5_tokens = _t5_tokens(folder)
-    readme = README.format(
-        name=name,
-        levels=list(levels),
-        num_levels=len(levels),
-        prompt="a red apple left of a banana on a blue background",
-        max_sequence_length=t5_tokens or 0,
-        opening='"."' if t5_tokens is not None else '".", text_encoder_3=None, tokenizer_3=None',
-    )
-    (folder / "README.md").write_text(readme)
-    (folder / "ladd.json").write_text(json.dumps(dict(provenance), indent=2) + "\n")
-
-
-def _t5_tokens(folder: Path) -> int | None:
-    settings = folder / "tokenizer_3" / "tokenizer_config.json"
-    if not settings.is_file():
-        return None
-    return min(T5_TOKENS, int(json.loads(settings.read_text()).get("model_max_length", T5_TOKENS)))
+def _write_index(folder: Path, *, three_tasks: bool) -> None:
+    """The class that plain diffusers makes of the folder."""
+    path = folder / "model_index.json"
+    index = json.loads(path.read_text())
+    index["_class_name"] = "StableDiffusion3InpaintPipeline" if three_tasks else "StableDiffusion3Pipeline"
+    path.write_text(json.dumps(index, indent=2) + "\n")

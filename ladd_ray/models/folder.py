@@ -100,10 +100,18 @@ def local_copy(path: Path | str) -> Path:
 
 def fingerprint(path: Path | str) -> str:
     """16 hex digits that change when the transformer's weights or a component's configuration change."""
+    return _digest(path, "transformer/*.safetensors", "*/*config.json")
+
+
+def encoders_fingerprint(path: Path | str) -> str:
+    """16 hex digits that change with the autoencoder, a text tower or a tokenizer, and not with the transformer."""
+    return _digest(path, "vae/*", "text_encoder*/*", "tokenizer*/*")
+
+
+def _digest(path: Path | str, *patterns: str) -> str:
     folder = local_copy(path)
-    weights = folder.glob("transformer/*.safetensors")
     digest = hashlib.sha256()
-    for file in sorted([*weights, *folder.glob("*/*config.json")]):
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
         digest.update(str(file.relative_to(folder)).encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -148,6 +156,12 @@ def shape_config(name: Path | str) -> dict[str, Any]:
         return dict(SHAPES[str(name)])
     config: dict[str, Any] = SD3Transformer2DModel.load_config(local_name(name), subfolder="transformer")
     return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def largest_side(name: Path | str) -> int:
+    """Pixels along the largest side that the transformer has positions for."""
+    shape = shape_config(name)
+    return int(shape["pos_embed_max_size"]) * int(shape["patch_size"]) * 8
 
 
 def random_transformer(

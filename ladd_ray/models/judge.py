@@ -172,7 +172,7 @@ class Judge(nn.Module):
         """
         path = assets_folder() if folder is None else Path(folder).expanduser()
         if not (path / "model.safetensors").is_file():
-            raise ValueError(f"{path} holds no judge: train one with python jobs/pretrain.py --stages judge")
+            raise ValueError(f"{path} holds no judge: train one with python jobs/pretrain.py stickers --stages judge")
         config = json.loads((path / "config.json").read_text())
         judge = cls(JudgeShape(**{name: tuple(value) for name, value in config.items()}))
         weights = load_file(path / "model.safetensors")

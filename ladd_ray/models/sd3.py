@@ -7,6 +7,7 @@ p pooled width, d hidden width of the transformer; an image token is a patch of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import islice
 
 import torch
@@ -84,10 +85,14 @@ class SD3Denoiser(SD3Module):
     Args:
         transformer: may be shared with an ``SD3Features``.
         activation_checkpointing: recompute the blocks' activations in the backward pass.
+        autocast: matrix products in bf16, whatever the precision of the weights.
     """
 
-    def __init__(self, transformer: SD3Transformer2DModel, *, activation_checkpointing: bool = False) -> None:
+    def __init__(
+        self, transformer: SD3Transformer2DModel, *, activation_checkpointing: bool = False, autocast: bool = False
+    ) -> None:
         super().__init__(transformer)
+        self._autocast = autocast
         if activation_checkpointing:
             transformer.enable_gradient_checkpointing()
 
@@ -111,13 +116,16 @@ class SD3Denoiser(SD3Module):
         latents, context, pooled = self.cast(
             self.with_task(x_sigma, task_channels), prompt_embeds, pooled_prompt_embeds
         )
-        velocity: Tensor = self.transformer(
-            hidden_states=latents,
-            encoder_hidden_states=context,
-            pooled_projections=pooled,
-            timestep=TIMESTEPS * sigma,
-            return_dict=False,
-        )[0]
+        # In here and not around the call: engines replace the autocast of their caller by their own.
+        device = latents.device.type
+        with torch.autocast(device, torch.bfloat16) if self._autocast else nullcontext():
+            velocity: Tensor = self.transformer(
+                hidden_states=latents,
+                encoder_hidden_states=context,
+                pooled_projections=pooled,
+                timestep=TIMESTEPS * sigma,
+                return_dict=False,
+            )[0]
         return velocity.to(x_sigma.dtype)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ladd_ray.config import Config
 from ladd_ray.engine.checkpoint import DIRECTORY_PREFIX, Manifest, newest_valid, stamp_files, write_manifest
-from ladd_ray.interfaces import Engine, Tracker
-from ladd_ray.training.networks import Networks
+from ladd_ray.interfaces import Engine, Tracker, TrainableNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +22,12 @@ Deliver = Callable[[Path, int], None]
 class CheckpointKeeper:
     """Knows where the checkpoints of a run lie, which is the newest whole one, and how a new one gets there."""
 
-    config: Config
     engine: Engine
     root: Path
     """Folder of all checkpoints of the run, seen by every worker."""
     config_hash: str
+    noise_levels: tuple[float, ...]
+    """Levels that the networks are trained at; () where they are drawn from a continuum."""
     deliver: Deliver
     found: tuple[Path, Manifest] | None = field(init=False)
 
@@ -47,8 +46,8 @@ class CheckpointKeeper:
         """The tracked run of that checkpoint."""
         return self.found[1].mlflow_run_id if self.found else None
 
-    def restore(self, networks: Networks) -> int:
-        """Load the newest whole checkpoint into the networks; returns the steps done.
+    def restore(self, networks: Mapping[str, TrainableNetwork]) -> int:
+        """Load the newest whole checkpoint into the named networks; returns the steps done.
 
         Raises:
             ValueError: it was trained with other noise levels than the configuration asks for.
@@ -56,22 +55,22 @@ class CheckpointKeeper:
         if self.found is None:
             return 0
         directory, manifest = self.found
-        if tuple(manifest.noise_levels) != self.config.noise.levels:
+        if tuple(manifest.noise_levels) != self.noise_levels:
             raise ValueError(
                 f"{directory} was trained at the noise levels {manifest.noise_levels}, the configuration samples at "
-                f"{self.config.noise.levels}: they must be equal"
+                f"{self.noise_levels}: they must be equal"
             )
-        networks.student.load(directory / "student")
-        networks.heads.load(directory / "heads")
+        for name, network in networks.items():
+            network.load(directory / name)
         if self.engine.rank == 0:
             logger.warning("resumed at step %d from %s", manifest.step, directory)
         return manifest.step
 
-    def save(self, networks: Networks, *, step: int, tracker: Tracker) -> None:
+    def save(self, networks: Mapping[str, TrainableNetwork], *, step: int, tracker: Tracker) -> None:
         """Write this rank's part, the manifest over all parts, and deliver it."""
         directory = Path(tempfile.mkdtemp(prefix="ladd_ray_checkpoint_"))
-        networks.student.save(directory / "student")
-        networks.heads.save(directory / "heads")
+        for name, network in networks.items():
+            network.save(directory / name)
         stamps = self.engine.gather_objects(stamp_files(directory))
         if self.engine.rank == 0:
             write_manifest(
@@ -81,9 +80,20 @@ class CheckpointKeeper:
                 world_size=self.engine.world_size,
                 mlflow_run_id=tracker.run_id,
                 config_hash=self.config_hash,
-                noise_levels=self.config.noise.levels,
+                noise_levels=self.noise_levels,
             )
         self.deliver(directory, step)
+
+
+def ray_delivery() -> Deliver:
+    """Delivery by Ray Train, which merges the directories of all workers into one and drops old ones."""
+    from ray import train
+
+    def deliver(directory: Path, step: int) -> None:
+        checkpoint = train.Checkpoint.from_directory(directory)
+        train.report({"step": step}, checkpoint=checkpoint, checkpoint_upload_mode=train.CheckpointUploadMode.ASYNC)
+
+    return deliver
 
 
 def keep_locally(root: Path, *, to_keep: int) -> Deliver:

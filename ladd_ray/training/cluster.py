@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Literal, Protocol
 
-from ladd_ray.config import Config
+from ladd_ray.config import JobConfig
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,31 @@ WORKER_ENVIRONMENT = {
 }
 
 
+class Workers(Protocol):
+    """How many workers there are, and what each needs."""
+
+    @property
+    def num_workers(self) -> int: ...
+
+    @property
+    def threads_per_worker(self) -> int: ...
+
+    @property
+    def device(self) -> Literal["cpu", "gpu"]: ...
+
+    @property
+    def cluster_timeout_s(self) -> float: ...
+
+
+class ClusterConfig(Protocol):
+    """What the configurations of all jobs share, of training and of evaluation."""
+
+    @property
+    def run(self) -> Workers: ...
+
+
 @contextmanager
-def cluster(config: Config) -> Iterator[None]:
+def cluster(config: ClusterConfig) -> Iterator[None]:
     """A connection to the cluster of this machine or of RAY_ADDRESS, or a private one that ends with the run.
 
     Raises:
@@ -49,7 +73,7 @@ def cluster(config: Config) -> Iterator[None]:
             ray.shutdown()
 
 
-def require_resources(config: Config) -> None:
+def require_resources(config: ClusterConfig) -> None:
     """Wait until the cluster could hold all workers.
 
     Raises:
@@ -70,6 +94,32 @@ def require_resources(config: Config) -> None:
             )
         logger.warning("waiting for the cluster: %s", lacking)
         time.sleep(5)
+
+
+def train_on_cluster(config: JobConfig, worker: Callable[[dict[str, Any]], None], settings: dict[str, Any]) -> None:
+    """Run ``worker(settings)`` on all workers of the job; a failed one restarts them from the last checkpoint."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    run = config.run
+    on_gpu = run.device == "gpu"
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=run.num_workers,
+            use_gpu=on_gpu,
+            resources_per_worker={"CPU": run.threads_per_worker, **({"GPU": 1} if on_gpu else {})},
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=str(run.path),
+            failure_config=FailureConfig(max_failures=run.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=run.checkpoints_to_keep),
+        ),
+    )
+    trainer.fit()
 
 
 def _lacking(needed: dict[str, float], offered: dict[str, float]) -> str:

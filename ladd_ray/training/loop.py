@@ -34,7 +34,7 @@ class StepReport:
 def distill(config: Config, *, engine: Engine, latents: Path, keeper: CheckpointKeeper, tracker: Tracker) -> Networks:
     """Train from the newest checkpoint to the last step; returns the trained networks."""
     networks = build_networks(config, engine)
-    first_step = keeper.restore(networks)
+    first_step = keeper.restore(networks.trainable)
     _require_agreement(networks, engine)
     stream = BatchStream(
         read_latents(latents),
@@ -59,7 +59,7 @@ def distill(config: Config, *, engine: Engine, latents: Path, keeper: Checkpoint
             if progress:
                 progress.update(done, metrics)
         if done % config.run.checkpoint_every == 0 or done == config.run.steps:
-            keeper.save(networks, step=done, tracker=tracker)
+            keeper.save(networks.trainable, step=done, tracker=tracker)
     if progress:
         progress.close()
     return networks

@@ -21,6 +21,11 @@ class Networks:
     heads: TrainableNetwork
     features: FeatureExtractor
 
+    @property
+    def trainable(self) -> dict[str, TrainableNetwork]:
+        """Those that learn, by their names in a checkpoint."""
+        return {"student": self.student, "heads": self.heads}
+
 
 def build_networks(config: Config, engine: Engine) -> Networks:
     """Student and features from the teacher's weights, heads from the run's seed: the same on every rank."""

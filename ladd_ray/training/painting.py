@@ -1,19 +1,28 @@
-"""Who draws what in an evaluation, shared out over the workers."""
+"""Who draws what in an evaluation, shared out over the workers.
+
+Shapes: n pictures, h w height and width in pixels, last axis red, green, blue.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from ladd_ray.config import Config
+from ladd_ray.config import Precision
 from ladd_ray.inference.images import decode
 from ladd_ray.training.sampler import Sampler, worker_device
+
+Rows = dict[str, NDArray[Any]]
+Picture = NDArray[np.uint8]
+Prompt = TypeVar("Prompt")
 
 
 @dataclass(frozen=True)
@@ -22,105 +31,185 @@ class Contender:
 
     name: str
     label: str
-    student: bool
-    """Draws with the distilled weights, else with the teacher's."""
+    model: str
+    """Pipeline folder or hub name."""
+    seed: int
     num_inference_steps: int
-    guidance_scale: float | None
+    guidance_scale: float | None = None
     """Euler steps under this guidance (1 is none); None is the few-step sampler."""
-    seed_offset: int = 0
-    """Other noise than everybody else's, for the reference."""
+    shift: float = 1.0
+    """Timestep shift of Euler steps."""
+    levels: tuple[float, ...] = ()
+    """Trained noise levels of the few-step sampler."""
+    untrained: bool = False
+    """With random weights in place of the model's own."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What everybody draws."""
+class Sample:
+    """A picture to draw; its number and the contender's seed decide its noise."""
 
-    prompts: list[str]
-    sample_ids: list[int]
-
-    def parts(self, size: int) -> Iterator[Job]:
-        """The job in pieces of ``size`` images."""
-        for start in range(0, len(self.prompts), size):
-            yield Job(self.prompts[start : start + size], self.sample_ids[start : start + size])
+    number: int
+    prompt: str
+    height: int
+    width: int
 
 
-def contenders(config: Config) -> list[Contender]:
-    """The reference, the teacher, the untrained student, and the student at every number of steps."""
-    steps, guidance = config.data.num_inference_steps, config.data.guidance_scale
-    most = max(config.evaluation.student_steps)
-    fixed = [
-        Contender("reference", "reference", False, steps, guidance, seed_offset=1),
-        Contender("teacher_guided", f"teacher, {steps} steps, guidance {guidance:g}", False, steps, guidance),
-        Contender(f"teacher_unguided_{most}", f"teacher, {most} steps, unguided (Euler)", False, most, 1.0),
-        Contender(f"untrained_student_{most}", f"untrained student, {most} steps", False, most, None),
-    ]
-    students = [
-        Contender(f"student_{count}", f"student, {count} step{'s' if count > 1 else ''}", True, count, None)
-        for count in config.evaluation.student_steps
-    ]
-    return [*fixed, *students]
+def with_repeats(prompts: Sequence[Prompt], *, count: int, times: int) -> list[Prompt]:
+    """All prompts once, then the first ``count`` of them again, ``times`` in a row each."""
+    return [*prompts, *(prompt for prompt in prompts[:count] for _ in range(times))]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who draws, and how much at once."""
+
+    num_workers: int
+    """Ray actors; 0 is this process."""
+    device: Literal["cpu", "gpu"]
+    threads: int
+    precision: Precision
+    batch_size: int
 
 
 class Painter:
-    """Holds teacher and student; one per worker."""
+    """Draws for any contender and holds the model of the last one; one per worker."""
 
-    def __init__(self, config: Config, *, student: str, shift: float) -> None:
-        torch.set_num_threads(config.run.threads_per_worker)
-        device = worker_device(config.run.device)
-        precision = config.teacher.precision
-        self._config, self._shift = config, shift
-        self._teacher = Sampler(config.teacher.path, precision=precision, device=device)
-        self._student = Sampler(student, precision=precision, device=device)
+    def __init__(self, crew: Crew) -> None:
+        torch.set_num_threads(crew.threads)
+        self._crew = crew
+        self._loaded: tuple[str, bool] | None = None
+        self._sampler: Sampler | None = None
 
     @torch.no_grad()
-    def paint(self, contender: Contender, job: Job) -> NDArray[np.uint8]:
-        """Images (n, h, w, 3) of this part of the job."""
-        sampler = self._student if contender.student else self._teacher
-        prompt = sampler.encoder.encode(job.prompts)
-        seed = self._config.evaluation.seed + contender.seed_offset
-        height, width = self._config.data.height, self._config.data.width
+    def paint(self, contender: Contender, samples: Sequence[Sample]) -> NDArray[np.uint8]:
+        """Images (n, h, w, 3) of samples of one size."""
+        sampler = self._model(contender)
+        size = {"height": samples[0].height, "width": samples[0].width}
+        assert all(sample.height == size["height"] and sample.width == size["width"] for sample in samples)
+        prompt = sampler.encoder.encode([sample.prompt for sample in samples])
+        numbers = [sample.number for sample in samples]
         if contender.guidance_scale is None:
             latents = sampler.student(
-                prompt, job.sample_ids, height=height, width=width, seed=seed,
-                levels=self._config.noise.levels, num_inference_steps=contender.num_inference_steps,
+                prompt, numbers, **size, seed=contender.seed, levels=contender.levels,
+                num_inference_steps=contender.num_inference_steps,
             )  # fmt: skip
         else:
             latents = sampler.teacher(
-                prompt, job.sample_ids, height=height, width=width, seed=seed, shift=self._shift,
+                prompt, numbers, **size, seed=contender.seed, shift=contender.shift,
                 num_inference_steps=contender.num_inference_steps, guidance_scale=contender.guidance_scale,
             )  # fmt: skip
         return decode(sampler.autoencoder, latents)
 
+    def _model(self, contender: Contender) -> Sampler:
+        wanted = (contender.model, contender.untrained)
+        if self._sampler is None or self._loaded != wanted:
+            # The old one goes first: two large models would not fit.
+            self._sampler = None
+            self._sampler = Sampler(
+                contender.model,
+                precision=self._crew.precision,
+                device=worker_device(self._crew.device),
+                untrained=contender.untrained,
+            )
+            self._loaded = wanted
+        return self._sampler
+
+
+class Task(NamedTuple):
+    """A batch for a painter: pictures of one contender and of one size."""
+
+    contender: int
+    """Place in the list of contenders."""
+    samples: list[int]
+    """Places in the list of samples."""
+
+
+def paint(
+    contenders: Sequence[Contender], samples: Sequence[Sample], *, crew: Crew
+) -> Iterator[tuple[Contender, list[Picture]]]:
+    """All pictures (h, w, 3) of a contender in the order of the samples, one contender after the other.
+
+    A contender is handed on as soon as its pictures are there, so that those of all need not be held at once.
+    """
+    tasks = list(_tasks(contenders, samples, batch_size=crew.batch_size))
+    drawn = (_on_cluster if crew.num_workers else _here)(contenders, samples, tasks=tasks, crew=crew)
+    progress = tqdm(drawn, total=len(contenders) * len(samples), desc="evaluate", unit="image", mininterval=5)
+    waiting: dict[int, dict[int, Picture]] = defaultdict(dict)
+    for contender, place, picture in progress:
+        waiting[contender][place] = picture
+        if len(waiting[contender]) == len(samples):
+            pictures = waiting.pop(contender)
+            yield contenders[contender], [pictures[number] for number in range(len(samples))]
+
 
 def paint_all(
-    config: Config, players: Sequence[Contender], job: Job, *, student: str, shift: float
+    contenders: Sequence[Contender], samples: Sequence[Sample], *, crew: Crew
 ) -> dict[str, NDArray[np.uint8]]:
-    """Every contender's images of the whole job, by its name."""
-    tasks = [(player, part) for player in players for part in job.parts(config.evaluation.batch_size)]
-    paint = _on_cluster if config.run.num_workers else _here
-    painted = paint(config, tasks, student=student, shift=shift)
-    progress = tqdm(painted, total=len(tasks), desc="evaluate", unit="batch", mininterval=5)
-    images: dict[str, list[NDArray[np.uint8]]] = {player.name: [] for player in players}
-    for (player, _), part in zip(tasks, progress, strict=True):
-        images[player.name].append(part)
-    return {name: np.concatenate(parts) for name, parts in images.items()}
+    """Every contender's images (n, h, w, 3) of samples that have one size, by its name."""
+    painted = {contender.name: np.stack(pictures) for contender, pictures in paint(contenders, samples, crew=crew)}
+    return {contender.name: painted[contender.name] for contender in contenders}
 
 
-def _here(
-    config: Config, tasks: Sequence[tuple[Contender, Job]], *, student: str, shift: float
-) -> Iterator[NDArray[np.uint8]]:
-    painter = Painter(config, student=student, shift=shift)
-    return (painter.paint(*task) for task in tasks)
+def _tasks(contenders: Sequence[Contender], samples: Sequence[Sample], *, batch_size: int) -> Iterator[Task]:
+    """Contender by contender, so that painters rarely change their model."""
+    by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, sample in enumerate(samples):
+        by_size[sample.height, sample.width].append(place)
+    for contender in range(len(contenders)):
+        for places in by_size.values():
+            for start in range(0, len(places), batch_size):
+                yield Task(contender, places[start : start + batch_size])
+
+
+Drawn = Iterator[tuple[int, int, Picture]]
+"""Place of the contender, place of the sample, picture (h, w, 3)."""
+
+
+def _here(contenders: Sequence[Contender], samples: Sequence[Sample], *, tasks: Sequence[Task], crew: Crew) -> Drawn:
+    painter = Painter(crew)
+    for task in tasks:
+        pictures = painter.paint(contenders[task.contender], [samples[place] for place in task.samples])
+        yield from ((task.contender, place, picture) for place, picture in zip(task.samples, pictures, strict=True))
+
+
+class PaintingActor:
+    """A painter under Ray Data; a row is a task."""
+
+    def __init__(
+        self, contenders: Sequence[Contender], samples: Sequence[Sample], tasks: Sequence[Task], crew: Crew
+    ) -> None:
+        self._contenders, self._samples, self._tasks = contenders, samples, tasks
+        self._painter = Painter(crew)
+
+    def __call__(self, rows: Rows) -> Rows:
+        """Column task becomes contender, sample and picture, a row for each picture of the task."""
+        (number,) = rows["task"].tolist()
+        contender, places = self._tasks[number]
+        pictures = self._painter.paint(self._contenders[contender], [self._samples[place] for place in places])
+        # Bytes: sizes may differ between tasks, which tensor columns do not allow.
+        column = np.array([picture.tobytes() for picture in pictures], dtype=object)
+        return {"contender": np.full(len(places), contender), "sample": np.array(places), "picture": column}
 
 
 def _on_cluster(
-    config: Config, tasks: Sequence[tuple[Contender, Job]], *, student: str, shift: float
-) -> Iterator[NDArray[np.uint8]]:
-    import ray
-    from ray.util import ActorPool
+    contenders: Sequence[Contender], samples: Sequence[Sample], *, tasks: Sequence[Task], crew: Crew
+) -> Drawn:
+    import ray.data
 
-    run = config.run
-    remote: Any = ray.remote(num_cpus=run.threads_per_worker, num_gpus=1 if run.device == "gpu" else 0)(Painter)
-    pool: Any = ActorPool([remote.remote(config, student=student, shift=shift) for _ in range(run.num_workers)])
-    painted: Iterator[NDArray[np.uint8]] = pool.map(lambda actor, task: actor.paint.remote(*task), tasks)
-    return painted
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    rows = [{"task": number} for number in range(len(tasks))]
+    drawn = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        PaintingActor,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(crew.num_workers, len(tasks))),
+        fn_constructor_args=(list(contenders), list(samples), list(tasks), crew),
+        # Half of what an actor uses, as in the synthesis of latents.
+        num_cpus=crew.threads / 2,
+        num_gpus=1 if crew.device == "gpu" else 0,
+    )
+    for row in drawn.iter_rows():
+        sample = samples[row["sample"]]
+        picture = np.frombuffer(row["picture"], dtype=np.uint8).reshape(sample.height, sample.width, 3)
+        yield row["contender"], row["sample"], picture

@@ -6,11 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ladd_ray.config import Config, override
-from ladd_ray.data.latents import Provenance, read_provenance
+from ladd_ray.config import Config, RunConfig, override
+from ladd_ray.data.latents import Provenance
 from ladd_ray.data.prompts import prompts_fingerprint, read_prompts
+from ladd_ray.data.provenance import require_same
 from ladd_ray.models.embedded import committed_model
-from ladd_ray.models.folder import fingerprint, is_hub_name, scheduler_shift, shape_config
+from ladd_ray.models.folder import fingerprint, is_hub_name, largest_side, scheduler_shift, shape_config
 
 EMBEDDED = "stickers"
 
@@ -81,11 +82,7 @@ def prepare(config: Config, *, fetch: bool = True) -> Plan:
 
 def _with_absolute_paths(config: Config) -> Config:
     """Workers run in other directories, so the driver resolves every path."""
-    changes: dict[str, str] = {"run.directory": str(_base_directory() / Path(config.run.directory).expanduser())}
-    if config.teacher.path == EMBEDDED:
-        changes["teacher.path"] = str(committed_model())
-    elif not is_hub_name(config.teacher.path):
-        changes["teacher.path"] = str(Path(config.teacher.path).expanduser().resolve())
+    changes = {"run.directory": absolute_directory(config.run), "teacher.path": absolute_model(config.teacher.path)}
     for name in ("prompts", "heldout_prompts"):
         source = getattr(config.data, name)
         if source != EMBEDDED:
@@ -93,6 +90,18 @@ def _with_absolute_paths(config: Config) -> Config:
     if config.data.latents is not None:
         changes["data.latents"] = str(Path(config.data.latents).expanduser().resolve())
     return override(config, changes)
+
+
+def absolute_directory(run: RunConfig) -> str:
+    """Folder of all runs, whatever directory a worker runs in."""
+    return str(_base_directory() / Path(run.directory).expanduser())
+
+
+def absolute_model(path: str) -> str:
+    """A model's folder, whatever directory a worker runs in; a hub name stays one."""
+    if path == EMBEDDED:
+        return str(committed_model())
+    return path if is_hub_name(path) else str(Path(path).expanduser().resolve())
 
 
 def _base_directory() -> Path:
@@ -112,8 +121,7 @@ def _check_transformer(config: Config) -> None:
             f"discriminator.tapped_blocks = {blocks} goes beyond the teacher's {shape['num_layers']} blocks: "
             f"use 0..{shape['num_layers'] - 1}"
         )
-    largest = shape["pos_embed_max_size"] * shape["patch_size"] * 8
-    if max(config.data.height, config.data.width) > largest:
+    if max(config.data.height, config.data.width) > (largest := largest_side(config.teacher.path)):
         raise ValueError(f"data.height and data.width must not exceed {largest}, the teacher's largest side")
 
 
@@ -121,11 +129,5 @@ def _latents_folder(config: Config, provenance: Provenance) -> Path:
     if config.data.latents is None:
         return Path(config.run.directory) / "latents" / provenance.key
     folder = Path(config.data.latents)
-    found = read_provenance(folder)
-    if found != provenance:
-        wrong = [name for name, value in vars(provenance).items() if vars(found)[name] != value]
-        raise ValueError(
-            f"{folder} was drawn with another {', '.join(wrong)}: set data to match {folder / 'provenance.json'}, "
-            "or leave data.latents out to draw new latents"
-        )
+    require_same(folder, provenance, setting="data.latents")
     return folder

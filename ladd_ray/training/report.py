@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,31 +14,35 @@ from ladd_ray.config import Config
 from ladd_ray.data.prompts import prompts_fingerprint, read_prompts
 from ladd_ray.evaluation.features import EffNetLite0Features
 from ladd_ray.evaluation.pictures import sample_grid, training_curves
+from ladd_ray.evaluation.protocol import with_hash
 from ladd_ray.evaluation.scores import diversity, kid, split_half_kid
+from ladd_ray.evaluation.table import markdown_table
 from ladd_ray.tracking import LocalHistory, MlflowTracker
-from ladd_ray.training.painting import Job, contenders, paint_all
+from ladd_ray.training.painting import Contender, Crew, Sample, paint_all, with_repeats
 from ladd_ray.training.preflight import Plan
 from ladd_ray.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
 REFERENCE = "reference"
+HEAD = ("sampler", "KID", "diversity", "of the teacher's")
 Pictures = Mapping[str, NDArray[np.uint8]]
 
 
 def evaluate(plan: Plan, folder: RunFolder) -> None:
     """Write metrics.json, samples.png and curves.png into the run's folder, and to MLflow."""
     config = plan.config
-    players = contenders(config)
-    job = evaluation_job(config)
-    pictures = paint_all(config, players, job, student=str(folder.export), shift=plan.provenance.shift)
+    players = contenders(config, student=str(folder.export), shift=plan.provenance.shift)
+    samples = evaluation_samples(config)
+    pictures = paint_all(players, samples, crew=crew(config))
     labels = {player.name: player.label for player in players if player.name != REFERENCE}
     shown = {label: pictures[name][: config.evaluation.num_sample_prompts] for name, label in labels.items()}
-    sample_grid(shown, job.prompts[: config.evaluation.num_sample_prompts], folder.path / "samples.png")
+    captions = [sample.prompt for sample in samples[: config.evaluation.num_sample_prompts]]
+    sample_grid(shown, captions, folder.path / "samples.png")
     history = LocalHistory(folder.path / "metrics.jsonl").read()
     training_curves(history, folder.path / "curves.png", title=config.run.name)
     scores = score(pictures, config)
-    document = {"protocol": protocol(config, plan, job), "labels": labels, **scores}
+    document = {"protocol": protocol(config, plan, samples), "labels": labels, **scores}
     partial = folder.metrics.with_suffix(".part")
     partial.write_text(json.dumps(document, indent=2) + "\n")
     partial.replace(folder.metrics)
@@ -47,15 +50,53 @@ def evaluate(plan: Plan, folder: RunFolder) -> None:
     logger.info("\n%s\n", table(document))
 
 
-def evaluation_job(config: Config) -> Job:
+def contenders(config: Config, *, student: str, shift: float) -> list[Contender]:
+    """The reference, the teacher, the untrained student, and the student at every number of steps.
+
+    Args:
+        config: The run's.
+        student: Folder of the export.
+        shift: Timestep shift of the teacher's sampler.
+    """
+    teacher, seed, levels = config.teacher.path, config.evaluation.seed, config.noise.levels
+    steps, guidance = config.data.num_inference_steps, config.data.guidance_scale
+    most = max(config.evaluation.student_steps)
+    name = f"teacher, {steps} steps, guidance {guidance:g}"
+    unguided = f"teacher, {most} steps, unguided (Euler)"
+    fixed = [
+        # Other noise than everybody else's.
+        Contender(REFERENCE, "reference", teacher, seed + 1, steps, guidance, shift),
+        Contender("teacher_guided", name, teacher, seed, steps, guidance, shift),
+        Contender(f"teacher_unguided_{most}", unguided, teacher, seed, most, 1.0, shift),
+        Contender(f"untrained_student_{most}", f"untrained student, {most} steps", teacher, seed, most, levels=levels),
+    ]
+    students = [
+        Contender(
+            f"student_{count}", f"student, {count} step{'s' if count > 1 else ''}", student, seed, count, levels=levels
+        )
+        for count in config.evaluation.student_steps
+    ]
+    return [*fixed, *students]
+
+
+def crew(config: Config) -> Crew:
+    """Who draws: the workers that trained."""
+    return Crew(
+        num_workers=config.run.num_workers,
+        device=config.run.device,
+        threads=config.run.threads_per_worker,
+        precision=config.teacher.precision,
+        batch_size=config.evaluation.batch_size,
+    )
+
+
+def evaluation_samples(config: Config) -> list[Sample]:
     """Held-out prompts, each once, then some with several seeds; a sample's number seeds its noise."""
     settings = config.evaluation
     prompts = read_prompts(config.data.heldout_prompts, settings.num_images, split="heldout", seed=settings.seed)
-    repeated = [
-        prompt for prompt in prompts[: settings.num_diversity_prompts] for _ in range(settings.num_diversity_seeds)
-    ]
-    ids = list(range(len(prompts) + len(repeated)))
-    return Job(prompts=[*prompts, *repeated], sample_ids=ids)
+    drawn = with_repeats(prompts, count=settings.num_diversity_prompts, times=settings.num_diversity_seeds)
+    height, width = config.data.height, config.data.width
+    return [Sample(number, prompt, height, width) for number, prompt in enumerate(drawn)]
 
 
 def score(pictures: Pictures, config: Config) -> dict[str, Any]:
@@ -79,39 +120,40 @@ def score(pictures: Pictures, config: Config) -> dict[str, Any]:
     }
 
 
-def protocol(config: Config, plan: Plan, job: Job) -> dict[str, Any]:
+def protocol(config: Config, plan: Plan, samples: Sequence[Sample]) -> dict[str, Any]:
     """How the scores were made. Scores with different hashes must not be compared."""
-    facts = {
-        "features": EffNetLite0Features.name,
-        "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
-        "prompts": prompts_fingerprint(job.prompts),
-        "teacher": plan.teacher,
-        "reference": f"{config.data.num_inference_steps} steps at guidance {config.data.guidance_scale:g}, "
-        f"shift {plan.provenance.shift:g}",
-        "size": [config.data.height, config.data.width],
-        "noise_levels": config.noise.levels,
-    }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return {**facts, "hash": digest}
+    return with_hash(
+        {
+            "features": EffNetLite0Features.name,
+            "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
+            "prompts": prompts_fingerprint([sample.prompt for sample in samples]),
+            "teacher": plan.teacher,
+            "reference": f"{config.data.num_inference_steps} steps at guidance {config.data.guidance_scale:g}, "
+            f"shift {plan.provenance.shift:g}",
+            "size": [config.data.height, config.data.width],
+            "noise_levels": config.noise.levels,
+        }
+    )
 
 
 def table(document: Mapping[str, Any]) -> str:
     """The scores as a Markdown table."""
     floor, labels = document["kid_floor"], document["labels"]
     rows = [
-        f"| {labels[name]} | {entry['kid']['value']:.4f} | {entry['diversity']['value']:.4f} "
-        f"| {entry['diversity']['relative_to_teacher']:.2f} |"
+        [
+            labels[name],
+            f"{entry['kid']['value']:.4f}",
+            f"{entry['diversity']['value']:.4f}",
+            f"{entry['diversity']['relative_to_teacher']:.2f}",
+        ]
         for name, entry in document["scores"].items()
     ]
     count = document["protocol"]["evaluation"]["num_images"]
-    head = [
+    note = (
         f"KID-EffNetLite0 to {count} guided teacher images (the reference's own halves: "
-        f"{floor['mean']:.4f} +- {floor['std']:.4f})",
-        "",
-        "| sampler | KID | diversity | of the teacher's |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join(head + rows)
+        f"{floor['mean']:.4f} +- {floor['std']:.4f})"
+    )
+    return f"{note}\n\n{markdown_table(HEAD, rows)}"
 
 
 def _track(config: Config, scores: Mapping[str, Any], folder: RunFolder) -> None:

@@ -15,17 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ladd_ray.config import Config
+from ladd_ray.config import JobConfig
 from ladd_ray.tracking import flatten
 
 CONFIG_NAME = "config.json"
 OPERATIONAL = {
-    "recipe", "tracking", "teacher.path", "data.latents", "data.synthesis_batch_size", "evaluation.batch_size",
-    "run.name", "run.directory", "run.num_workers", "run.device",
+    "recipe", "tracking", "run.name", "run.directory", "run.num_workers", "run.device",
     "run.threads_per_worker", "run.checkpoint_every", "run.checkpoints_to_keep", "run.max_failures",
     "run.cluster_timeout_s",
+    "teacher.path", "data.latents", "data.synthesis_batch_size", "evaluation.batch_size",
+    "model.path", "data.encoded", "data.encoding_batch_size", "data.memory_gb", "validation.batch_size",
 }  # fmt: skip
-"""Settings that change how a run is done and not what it computes (up to rounding)."""
+"""Settings that change how a run is done and not what it computes (up to rounding), in either kind of run."""
 
 VERSIONED = ("torch", "diffusers", "transformers", "deepspeed", "ray", "mlflow", "safetensors")
 
@@ -42,6 +43,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def pipeline(self) -> Path:
+        """The model of a continued training; its presence means that training is done."""
+        return self.path / "pipeline"
+
+    @property
     def export(self) -> Path:
         """The distilled pipeline; its presence means that training is done."""
         return self.path / "export"
@@ -52,8 +58,8 @@ class RunFolder:
         return self.path / "metrics.json"
 
 
-def identity(config: Config, *, teacher: str) -> dict[str, Any]:
-    """Dotted settings that make two runs the same one, with the fingerprint of the teacher."""
+def identity(config: JobConfig, *, teacher: str) -> dict[str, Any]:
+    """Dotted settings that make two runs the same one, with the fingerprint of the model that they start from."""
     settings = flatten(config.model_dump(mode="json"))
     kept = {
         name: value
@@ -63,19 +69,19 @@ def identity(config: Config, *, teacher: str) -> dict[str, Any]:
     return {**kept, "teacher.fingerprint": teacher}
 
 
-def identity_hash(config: Config, *, teacher: str) -> str:
+def identity_hash(config: JobConfig, *, teacher: str) -> str:
     """16 hex digits of the identity."""
     text = json.dumps(identity(config, teacher=teacher), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def claim(config: Config, *, teacher: str) -> RunFolder:
+def claim(config: JobConfig, *, teacher: str) -> RunFolder:
     """Make the folder of this run, or find it again.
 
     Raises:
         ValueError: the folder cannot be written, or belongs to a run with another configuration.
     """
-    path = config.run_directory
+    path = config.run.path
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -115,7 +121,7 @@ def _require_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path
         )
 
 
-def _write(document: Path, config: Config, *, teacher: str, settings: Mapping[str, Any]) -> None:
+def _write(document: Path, config: JobConfig, *, teacher: str, settings: Mapping[str, Any]) -> None:
     content = {
         "config": config.model_dump(mode="json"),
         "teacher_fingerprint": teacher,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ladd_ray.algorithm import flow, noise
 from ladd_ray.algorithm.levels import sampling_levels
@@ -17,17 +17,22 @@ from ladd_ray.algorithm.sampling import sample_student, sample_teacher
 from ladd_ray.config import Precision
 from ladd_ray.interfaces import Condition
 from ladd_ray.models.autoencoder import Autoencoder
-from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.folder import load_transformer, random_transformer
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
+
+UNTRAINED_SEED = 1
+"""Of random weights."""
 
 
 class Sampler:
     """A pipeline folder, ready to draw. A sample's noise follows from its number and the seed alone."""
 
-    def __init__(self, path: str, *, precision: Precision, device: str | torch.device) -> None:
+    def __init__(self, path: str, *, precision: Precision, device: str | torch.device, untrained: bool = False) -> None:
+        """Load a pipeline folder; ``untrained`` puts random weights, always the same, in the place of its own."""
         self.device = torch.device(device)
-        transformer = load_transformer(path, precision=precision).requires_grad_(False).eval()
+        load = _untrained_transformer if untrained else load_transformer
+        transformer = load(path, precision=precision).requires_grad_(False).eval()
         self.denoiser = SD3Denoiser(transformer).to(self.device)
         self.encoder = PromptEncoder.from_pretrained(path, precision=precision, device=self.device)
         self.autoencoder = Autoencoder.from_pretrained(path, precision=precision, device=self.device)
@@ -75,6 +80,13 @@ class Sampler:
             levels=sampling_levels(levels, num_inference_steps),
             noise_for=noise.per_step(shape, seed=seed, sample_ids=sample_ids, device=self.device),
         )
+
+
+def _untrained_transformer(path: str, *, precision: Precision) -> nn.Module:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(UNTRAINED_SEED)
+        transformer: nn.Module = random_transformer(path, precision=precision)
+    return transformer
 
 
 def worker_device(kind: Literal["cpu", "gpu"]) -> torch.device:

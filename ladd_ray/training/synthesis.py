@@ -17,7 +17,7 @@ from ladd_ray.data.latents import INDEX_COLUMN, Provenance, to_row_arrays
 from ladd_ray.data.prompts import read_prompts
 from ladd_ray.training.preflight import Plan
 from ladd_ray.training.sampler import Sampler, worker_device
-from ladd_ray.training.shards import make_once, progress_of
+from ladd_ray.training.shards import make_once, progress_of, quiet_ray_data
 
 Rows = dict[str, NDArray[Any]]
 
@@ -65,9 +65,7 @@ def _draw_on_cluster(plan: Plan, table: pa.Table, folder: Path) -> None:
     import ray.data
 
     run, size = plan.config.run, plan.config.data.synthesis_batch_size
-    # Our own bar counts images; Ray Data's lines about its plan would only bury it.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    quiet_ray_data()
     dataset = ray.data.from_arrow([table.slice(start, size) for start in range(0, len(table), size)])
     drawn = dataset.map_batches(
         TeacherActor,

@@ -3,33 +3,73 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ladd_ray.config import Config
+from ladd_ray.config import Config, JobConfig, RunConfig
 from ladd_ray.engine.local import LocalEngine
 from ladd_ray.interfaces import Engine, Tracker
 from ladd_ray.models.export import export_pipeline
 from ladd_ray.tracking import MlflowTracker, NullTracker
-from ladd_ray.training.checkpoints import CheckpointKeeper, Deliver, keep_locally
+from ladd_ray.training.checkpoints import CheckpointKeeper, Deliver, keep_locally, ray_delivery
 from ladd_ray.training.loop import distill
 from ladd_ray.training.networks import Networks
 from ladd_ray.training.run_folder import RunFolder, identity_hash
 from ladd_ray.training.sampler import worker_device
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker has at hand."""
+
+    engine: Engine
+    keeper: CheckpointKeeper
+    tracker: Tracker
+    folder: RunFolder
+
+
+@contextmanager
+def workplace(
+    config: JobConfig, *, teacher: str, noise_levels: tuple[float, ...], deliver: Deliver | None
+) -> Iterator[Workplace]:
+    """Engine, checkpoints and tracker of one worker of any job; the tracked run ends with the block.
+
+    Args:
+        config: of the job.
+        teacher: fingerprint of the model that the run starts from.
+        noise_levels: see ``CheckpointKeeper``.
+        deliver: None for the only worker, in this process.
+    """
+    folder, run = RunFolder(config.run.path), config.run
+    torch.set_num_threads(run.threads_per_worker)
+    torch.use_deterministic_algorithms(run.deterministic)
+    engine = _engine(run)
+    keeper = CheckpointKeeper(
+        engine=engine,
+        root=folder.checkpoints,
+        config_hash=identity_hash(config, teacher=teacher),
+        noise_levels=noise_levels,
+        deliver=deliver or keep_locally(folder.checkpoints, to_keep=run.checkpoints_to_keep),
+    )
+    tracker: Tracker = NullTracker()
+    if engine.rank == 0:
+        tracker = MlflowTracker(config, step=keeper.step, run_id=keeper.mlflow_run_id)
+    try:
+        yield Workplace(engine, keeper, tracker, folder)
+    except BaseException:
+        tracker.finish(failed=True)
+        raise
+    tracker.finish()
+
+
 def train_worker(settings: Mapping[str, Any]) -> None:
     """What Ray Train runs on every worker; ``settings`` come from ``worker_settings``."""
-    from ray import train
-
-    def deliver(directory: Path, step: int) -> None:
-        checkpoint = train.Checkpoint.from_directory(directory)
-        train.report({"step": step}, checkpoint=checkpoint, checkpoint_upload_mode=train.CheckpointUploadMode.ASYNC)
-
-    run_worker(settings, deliver=deliver)
+    run_worker(settings, deliver=ray_delivery())
 
 
 def worker_settings(config: Config, *, teacher: str, latents: Path) -> dict[str, Any]:
@@ -40,40 +80,27 @@ def worker_settings(config: Config, *, teacher: str, latents: Path) -> dict[str,
 def run_worker(settings: Mapping[str, Any], *, deliver: Deliver | None = None) -> None:
     """Train this worker's share; without ``deliver`` as the only worker, in this process."""
     config = Config.model_validate(settings["config"])
-    folder = RunFolder(config.run_directory)
-    torch.set_num_threads(config.run.threads_per_worker)
-    torch.use_deterministic_algorithms(config.run.deterministic)
-    engine = _engine(config)
-    keeper = CheckpointKeeper(
-        config=config,
-        engine=engine,
-        root=folder.checkpoints,
-        config_hash=identity_hash(config, teacher=settings["teacher"]),
-        deliver=deliver or keep_locally(folder.checkpoints, to_keep=config.run.checkpoints_to_keep),
-    )
-    tracker: Tracker = NullTracker()
-    if engine.rank == 0:
-        tracker = MlflowTracker(config, step=keeper.step, run_id=keeper.mlflow_run_id)
-    try:
-        networks = distill(config, engine=engine, latents=Path(settings["latents"]), keeper=keeper, tracker=tracker)
-    except BaseException:
-        tracker.finish(failed=True)
-        raise
-    _export(config, networks, folder, engine=engine, teacher=settings["teacher"])
-    tracker.finish()
+    teacher = settings["teacher"]
+    with workplace(config, teacher=teacher, noise_levels=config.noise.levels, deliver=deliver) as place:
+        networks = distill(
+            config,
+            engine=place.engine,
+            latents=Path(settings["latents"]),
+            keeper=place.keeper,
+            tracker=place.tracker,
+        )
+        _export(config, networks, place.folder, engine=place.engine, teacher=teacher)
 
 
-def _engine(config: Config) -> Engine:
-    accumulation = config.run.gradient_accumulation_steps
-    if config.run.engine == "local":
-        device = worker_device(config.run.device)
-        return LocalEngine(device, total_steps=config.run.steps, gradient_accumulation_steps=accumulation)
+def _engine(run: RunConfig) -> Engine:
+    accumulation = run.gradient_accumulation_steps
+    if run.engine == "local":
+        device = worker_device(run.device)
+        return LocalEngine(device, total_steps=run.steps, gradient_accumulation_steps=accumulation)
     from ladd_ray.engine.zero import ZeroEngine
 
     return ZeroEngine(
-        total_steps=config.run.steps,
-        micro_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=accumulation,
+        total_steps=run.steps, micro_batch_size=run.micro_batch_size, gradient_accumulation_steps=accumulation
     )
 
 

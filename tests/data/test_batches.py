@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ladd_ray.data.batches import BatchStream
+from ladd_ray.data.batches import BatchStream, Schedule
 from ladd_ray.data.latents import StoredLatents
 
 NUM_STORED, GLOBAL = 10, 4
@@ -78,10 +78,46 @@ def test_a_sample_keeps_its_prompt_and_comes_in_fp32(stored: StoredLatents) -> N
     rows = batch.latents[:, 0, 0, 0]
     assert torch.equal(batch.prompt.prompt_embeds[:, 0, 0], rows)
     assert torch.equal(batch.prompt.pooled_prompt_embeds[:, 0], rows)
-    assert {batch.latents.dtype, *(tensor.dtype for tensor in batch.prompt)} == {torch.float32}
+    assert {batch.latents.dtype, *(tensor.dtype for tensor in batch.prompt[:2])} == {torch.float32}
 
 
 def test_numbers_of_samples_go_on_beyond_an_epoch(stored: StoredLatents) -> None:
     """They seed the noise: a picture seen twice must not meet the same noise twice."""
     batches = [stream(stored).batch(step, 0, rank=0, world_size=1, device="cpu") for step in range(20)]
     assert [number for batch in batches for number in batch.sample_ids] == list(range(80))
+
+
+SIZES = (23, 9, 2)
+
+
+def taken(step: int, *, world_size: int = 1, accumulation: int = 1) -> tuple[set[int], list[int]]:
+    """Buckets and rows of a whole step, in the order of positions."""
+    schedule = Schedule(SIZES, GLOBAL, GLOBAL // (world_size * accumulation), seed=1)
+    dealt = [
+        schedule.rows(schedule.positions(step, micro_step, rank=rank, world_size=world_size))
+        for micro_step in range(accumulation)
+        for rank in range(world_size)
+    ]
+    return {bucket for bucket, _ in dealt}, [int(row) for _, rows in dealt for row in rows]
+
+
+@pytest.mark.parametrize(("world_size", "accumulation"), LAYOUTS)
+def test_a_step_takes_one_bucket_in_every_layout(world_size: int, accumulation: int) -> None:
+    for step in range(30):
+        buckets, rows = taken(step, world_size=world_size, accumulation=accumulation)
+        assert len(buckets) == 1
+        assert (buckets, rows) == taken(step)
+
+
+def test_buckets_come_as_often_as_their_size_and_every_row_of_one_as_often_as_the_others() -> None:
+    turns = [max(1, round(size / GLOBAL)) for size in SIZES]
+    seen: list[list[int]] = [[] for _ in SIZES]
+    epochs = 23
+    for step in range(epochs * sum(turns)):
+        buckets, rows = taken(step)
+        seen[buckets.pop()] += rows
+    for size, turn, rows in zip(SIZES, turns, seen, strict=True):
+        assert len(rows) == epochs * turn * GLOBAL
+        counts = [rows.count(row) for row in range(size)]
+        assert max(counts) - min(counts) <= 1
+        assert sorted(rows[:size]) == list(range(size))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from ladd_ray.config import Config
 from ladd_ray.training.preflight import prepare
@@ -16,6 +18,14 @@ from tests.training.runs import tiny_config
 def config(tiny_folder: Path, tmp_path: Path) -> Config:
     """A tiny run in a folder of its own."""
     return tiny_config(tiny_folder, tmp_path / "runs")
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[None]:
+    """One cluster for all tests of the training that want one; the jobs join it."""
+    ray.init(num_cpus=2, logging_level="WARNING")
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -79,10 +79,10 @@ def train(config: Config, latents: Path, *, stop_after: int | None = None) -> Ne
     )
     folder = RunFolder(config.run_directory)
     keeper = CheckpointKeeper(
-        config=config,
         engine=engine,
         root=folder.checkpoints,
         config_hash=identity_hash(config, teacher=TEACHER),
+        noise_levels=config.noise.levels,
         deliver=keep_locally(folder.checkpoints, to_keep=config.run.checkpoints_to_keep),
     )
     tracker = HistoryTracker(history(config), stop_after=stop_after)

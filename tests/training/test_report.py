@@ -17,7 +17,7 @@ from ladd_ray.config import Config, override
 from ladd_ray.models.export import export_pipeline
 from ladd_ray.models.folder import load_transformer
 from ladd_ray.training import report
-from ladd_ray.training.painting import Painter, contenders
+from ladd_ray.training.painting import Contender, Painter
 from ladd_ray.training.preflight import Plan, prepare
 from ladd_ray.training.run_folder import RunFolder
 from tests.training.runs import history, tiny_config
@@ -117,12 +117,12 @@ def test_protocol_says_how_and_its_hash_follows(
     monkeypatch.setattr(report, "EffNetLite0Features", CornerFeatures)
     found = metrics(folder)["protocol"]
     assert (found["features"], found["teacher"]) == (CornerFeatures.name, plan.teacher)
-    job = report.evaluation_job(plan.config)
-    assert report.protocol(plan.config, plan, job)["hash"] == found["hash"]
+    samples = report.evaluation_samples(plan.config)
+    assert report.protocol(plan.config, plan, samples)["hash"] == found["hash"]
     other_shift = replace(plan, provenance=replace(plan.provenance, shift=3.0))
-    assert report.protocol(plan.config, other_shift, job)["hash"] != found["hash"]
+    assert report.protocol(plan.config, other_shift, samples)["hash"] != found["hash"]
     for change, equal in PROTOCOL_CHANGES:
-        assert (report.protocol(override(plan.config, change), plan, job)["hash"] == found["hash"]) == equal, change
+        assert (report.protocol(override(plan.config, change), plan, samples)["hash"] == found["hash"]) == equal, change
 
 
 def test_pictures_are_written(evaluated: tuple[Plan, RunFolder]) -> None:
@@ -149,21 +149,27 @@ def test_table_has_a_row_for_each(evaluated: tuple[Plan, RunFolder]) -> None:
 
 
 def test_diversity_prompts_come_once_for_each_seed_and_noise_never_twice(evaluated: tuple[Plan, RunFolder]) -> None:
-    job = report.evaluation_job(evaluated[0].config)
-    assert job.prompts[8:] == [job.prompts[0]] * 2 + [job.prompts[1]] * 2
-    assert job.sample_ids == list(range(DRAWN))
-    parts = list(job.parts(5))
-    assert [len(part.prompts) for part in parts] == [5, 5, 2]
-    assert [number for part in parts for number in part.sample_ids] == job.sample_ids
+    samples = report.evaluation_samples(evaluated[0].config)
+    prompts = [sample.prompt for sample in samples]
+    assert prompts[8:] == [prompts[0]] * 2 + [prompts[1]] * 2
+    assert [sample.number for sample in samples] == list(range(DRAWN))
+    assert {(sample.height, sample.width) for sample in samples} == {(64, 64)}
+
+
+def players(evaluated: tuple[Plan, RunFolder]) -> dict[str, Contender]:
+    """Everybody who draws, by name."""
+    plan, folder = evaluated
+    found = report.contenders(plan.config, student=str(folder.export), shift=plan.provenance.shift)
+    return {player.name: player for player in found}
 
 
 @pytest.fixture(scope="module")
 def painted(evaluated: tuple[Plan, RunFolder]) -> dict[str, NDArray[np.uint8]]:
     """Two pictures of every contender."""
-    plan, folder = evaluated
-    painter = Painter(plan.config, student=str(folder.export), shift=plan.provenance.shift)
-    (job, *_) = report.evaluation_job(plan.config).parts(2)
-    return {player.name: painter.paint(player, job) for player in contenders(plan.config)}
+    config = evaluated[0].config
+    painter = Painter(report.crew(config))
+    samples = report.evaluation_samples(config)[:2]
+    return {name: painter.paint(player, samples) for name, player in players(evaluated).items()}
 
 
 def test_contenders_draw_different_pictures(painted: dict[str, NDArray[np.uint8]]) -> None:
@@ -176,8 +182,7 @@ def test_the_untrained_student_is_the_teacher_under_the_students_sampler(
     evaluated: tuple[Plan, RunFolder], painted: dict[str, NDArray[np.uint8]]
 ) -> None:
     """An export of the teacher's own weights draws what the untrained student draws."""
-    plan, _ = evaluated
-    painter = Painter(plan.config, student=plan.config.teacher.path, shift=plan.provenance.shift)
-    (job, *_) = report.evaluation_job(plan.config).parts(2)
-    student = next(player for player in contenders(plan.config) if player.name == "student_4")
-    assert np.array_equal(painter.paint(student, job), painted["untrained_student_4"])
+    config = evaluated[0].config
+    student = replace(players(evaluated)["student_4"], model=config.teacher.path)
+    images = Painter(report.crew(config)).paint(student, report.evaluation_samples(config)[:2])
+    assert np.array_equal(images, painted["untrained_student_4"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ladd_ray.config import Config, override
+from ladd_ray.recipes import stickers_tasks
 from ladd_ray.training.run_folder import OPERATIONAL, claim, identity, identity_hash
 from tests.training.runs import TEACHER
 
@@ -73,9 +74,9 @@ def test_another_teacher_is_another_run_but_its_place_is_not(config: Config) -> 
 
 
 def test_operational_settings_exist(config: Config) -> None:
-    sections = config.model_dump()
-    known = {f"{section}.{name}" for section, names in sections.items() if isinstance(names, dict) for name in names}
-    assert {*known, *sections} >= OPERATIONAL
+    sections = [*config.model_dump().items(), *stickers_tasks().model_dump().items()]
+    known = {f"{section}.{name}" for section, names in sections if isinstance(names, dict) for name in names}
+    assert {*known, *dict(sections)} >= OPERATIONAL
     assert not OPERATIONAL & identity(config, teacher=TEACHER).keys()
 
 

@@ -1,4 +1,4 @@
-"""Settings of ``jobs/pretrain.py``."""
+"""Settings of ``jobs/pretrain.py stickers``: the embedded model from nothing."""
 
 from __future__ import annotations
 

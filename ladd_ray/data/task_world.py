@@ -1,0 +1,68 @@
+"""Rows of the embedded world: scenes, edits and holes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ladd_ray.data.edits import edit
+from ladd_ray.data.items import Item, Shard, chance, pick_task, row_id
+from ladd_ray.data.masks import inpainting_mask
+from ladd_ray.data.stickers import Split, render, scene
+from ladd_ray.pretrain_config import TaskDataConfig
+
+ROWS_PER_SHARD = 512
+
+
+@dataclass(frozen=True)
+class WorldShard:
+    """Rows ``start`` to ``stop - 1`` of one split."""
+
+    split: Split
+    start: int
+    stop: int
+
+    def items(self, config: TaskDataConfig) -> Iterator[Item]:
+        """Each row draws its task and its picture size."""
+        for index in range(self.start, self.stop):
+            yield _item(config, index, split=self.split)
+
+
+def world_shards(config: TaskDataConfig) -> list[Shard]:
+    """``num_rows`` training rows, and the held-out share of that number beside them."""
+    counts: dict[Split, int] = {
+        "train": config.num_rows,
+        "heldout": max(1, round(config.heldout_share * config.num_rows)),
+    }
+    return [
+        WorldShard(split, start, min(start + ROWS_PER_SHARD, count))
+        for split, count in counts.items()
+        for start in range(0, count, ROWS_PER_SHARD)
+    ]
+
+
+def _item(config: TaskDataConfig, index: int, *, split: Split) -> Item:
+    name, seed = f"{split}/{index}", config.seed
+    task = pick_task(config.tasks, chance(name, "task", seed=seed))
+    height, width = config.buckets[int(chance(name, "bucket", seed=seed) * len(config.buckets))]
+    prompt, image, source, mask = "", b"", b"", b""
+    if task == "edit":
+        change = edit(seed, index, split=split, height=height, width=width)
+        prompt, image, source = change.instruction, _png(render(change.target)), _png(render(change.source))
+    else:
+        drawn = scene(seed, index, split=split, height=height, width=width)
+        prompt, image = drawn.caption, _png(render(drawn))
+        if task == "inpaint":
+            mask = _png(inpainting_mask(seed, index, drawn).astype(np.uint8) * 255)
+    return Item(row_id(name, seed=seed), split == "heldout", task, prompt, image, source, mask)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

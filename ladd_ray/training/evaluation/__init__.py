@@ -1,0 +1,1 @@
+"""Evaluation as a job: plan, sets of pictures, scores, results."""

@@ -1,0 +1,99 @@
+"""Scores models and writes results.json, table.md and samples.png."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ladd_ray.evaluate_config import EvaluateConfig
+from ladd_ray.evaluation.pictures import PAPER, sample_grid
+from ladd_ray.evaluation.table import results_table
+from ladd_ray.training.cluster import cluster
+from ladd_ray.training.evaluation.candidates import UNTRAINED
+from ladd_ray.training.evaluation.latency import latencies
+from ladd_ray.training.evaluation.plan import RESULTS, SAMPLES, TABLE, EvaluationPlan, prepare_evaluation
+from ladd_ray.training.evaluation.rows import Row, Scorers, load_scorers, score_rows
+from ladd_ray.training.painting import Picture
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_models(config: EvaluateConfig) -> Path:
+    """Score all models of a configuration; returns the folder of the results.
+
+    Raises:
+        ValueError: something in the configuration or on the cluster is wrong; the message says what to do.
+    """
+    plan = prepare_evaluation(config)
+    logger.info("%s", plan.describe())
+    # Before hours of drawing, not after.
+    plan.output.mkdir(parents=True, exist_ok=True)
+    with cluster(config) if config.run.num_workers else nullcontext():
+        scorers = load_scorers(plan)
+        rows = _with_latency(plan, score_rows(plan, scorers))
+    _write(plan, rows, document=results(plan, rows, scorers=scorers))
+    return plan.output
+
+
+def results(plan: EvaluationPlan, rows: Mapping[str, Row], *, scorers: Scorers) -> dict[str, Any]:
+    """Everything that was measured, as it is written to results.json."""
+    return {
+        "protocol": plan.protocol,
+        "models": {
+            candidate.name: {key: value for key, value in asdict(candidate).items() if key not in ("path", "name")}
+            for candidate in plan.candidates
+        },
+        "precision": plan.config.run.precision,
+        "kid_floor": scorers.kid_floor,
+        "labels": {name: row.label for name, row in rows.items()},
+        "scores": {name: dict(row.scores) for name, row in rows.items()},
+    }
+
+
+def _with_latency(plan: EvaluationPlan, rows: Mapping[str, Row]) -> dict[str, Row]:
+    if "latency" not in plan.config.chosen_scores:
+        return dict(rows)
+    trained = [contender for contender in plan.contenders if contender.name != UNTRAINED]
+    measured = latencies(trained, plan.samples, crew=plan.crew)
+    return {
+        name: replace(row, scores={**row.scores, "latency": measured[name].to_dict()}) if name in measured else row
+        for name, row in rows.items()
+    }
+
+
+def _write(plan: EvaluationPlan, rows: Mapping[str, Row], *, document: Mapping[str, Any]) -> None:
+    """The results last: their presence means that the other files are theirs."""
+    table = results_table({str(plan.output): document, **plan.earlier})
+    _write_samples(plan, rows)
+    _write_text(plan.output / TABLE, table + "\n")
+    _write_text(plan.output / RESULTS, json.dumps(document, indent=2) + "\n")
+    logger.info("\n%s\n", table)
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _write_samples(plan: EvaluationPlan, rows: Mapping[str, Row]) -> None:
+    """Pictures of all sizes in one grid, in the middle of equal cells."""
+    count = min(plan.config.num_sample_prompts, plan.config.num_images)
+    height, width = (max(side) for side in zip(*plan.config.sizes, strict=True))
+    fitted = {row.label: [_fitted(picture, height, width) for picture in row.shown] for row in rows.values()}
+    grid = {label: np.stack(pictures) for label, pictures in fitted.items() if pictures}
+    partial = plan.output / f"part-{SAMPLES}"
+    sample_grid(grid, plan.asked.prompts[:count], partial)
+    partial.replace(plan.output / SAMPLES)
+
+
+def _fitted(picture: Picture, height: int, width: int) -> Picture:
+    return np.asarray(ImageOps.pad(Image.fromarray(picture), (width, height), color=PAPER))
