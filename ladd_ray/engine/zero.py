@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ladd_ray.config import OptimizerConfig
 from ladd_ray.engine import optim
 from ladd_ray.engine.ema import MovingAverage
+from ladd_ray.engine.extensions import clear_stale_build_locks
 from ladd_ray.engine.weights import checksum, frozen_weights, gradient_norm, local_weights
 from ladd_ray.engine.zero_checkpoint import load_shards, save_shards
 from ladd_ray.engine.zero_config import deepspeed_config, frozen_config
@@ -50,6 +51,7 @@ class ZeroEngine:
     """
 
     def __init__(self, *, total_steps: int, micro_batch_size: int, gradient_accumulation_steps: int = 1) -> None:
+        clear_stale_build_locks()
         _join_process_group()
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()

@@ -5,7 +5,6 @@ Shapes: n pictures, h w height and width in pixels, last axis red, green, blue.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 from ladd_ray.config import Precision
 from ladd_ray.inference.images import decode
 from ladd_ray.training.sampler import Sampler, worker_device
+from ladd_ray.training.shards import quiet_ray_data
 
 Rows = dict[str, NDArray[Any]]
 Picture = NDArray[np.uint8]
@@ -197,8 +197,7 @@ def _on_cluster(
 ) -> Drawn:
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    quiet_ray_data()
     rows = [{"task": number} for number in range(len(tasks))]
     drawn = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         PaintingActor,

@@ -66,11 +66,12 @@ def _draw_on_cluster(plan: Plan, table: pa.Table, folder: Path) -> None:
 
     run, size = plan.config.run, plan.config.data.synthesis_batch_size
     quiet_ray_data()
-    dataset = ray.data.from_arrow([table.slice(start, size) for start in range(0, len(table), size)])
-    drawn = dataset.map_batches(
+    # One block per batch. Handing over tables instead of rows costs a worker process each, a minute on a laptop.
+    num_batches = -(-len(table) // size)
+    drawn = ray.data.from_items(table.to_pylist(), override_num_blocks=num_batches).map_batches(
         TeacherActor,
         batch_size=size,
-        compute=ray.data.ActorPoolStrategy(size=min(run.num_workers, -(-len(table) // size))),
+        compute=ray.data.ActorPoolStrategy(size=min(run.num_workers, num_batches)),
         fn_constructor_args=(plan.config, plan.provenance),
         # Half of what an actor uses: actors that held every CPU would leave none to the tasks that write.
         num_cpus=run.threads_per_worker / 2,
