@@ -1,12 +1,14 @@
-"""Score models on held-out prompts: distances, what the judge sees, variety, speed.
+"""Score models on held-out prompts, edits and holes: distances, what the judge sees, variety, speed.
 
     python jobs/evaluate.py runs/stickers stickers --num-images 1024 --run.num-workers 2
     python jobs/evaluate.py runs/my-run --prompts my-prompts.txt --reference photos/ --sizes 1024 1024
+    python jobs/evaluate.py runs/stickers-tasks --num-edits 256 --num-inpaints 256
     python jobs/evaluate.py runs/other --output runs/evaluation-other --compare-with runs/evaluation
 
 Writes results.json, table.md and samples.png. Real pictures, their reconstructions, an untrained network and shuffled
-prompts are scored in the same table: it shows how good a score can get, and what is worth nothing. Scores made in
-different ways have different protocol hashes and are not put in one table.
+prompts are scored in the same table: it shows how good a score can get, and what is worth nothing. Models that edit and
+inpaint do so too, in tables of their own beside exact targets and untouched sources, with edits.png and fills.png.
+Scores made in different ways have different protocol hashes and are not put in one table.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class TeacherSampling(Section):
     """Steps."""
     guidance_scale: float = Field(default=3.0, ge=0)
     """Classifier-free guidance; 1 is none."""
+    image_guidance_scale: float = Field(default=1.5, ge=0)
+    """Guidance by the picture to edit; 1 is none. Other tasks know none."""
     shift: float | None = Field(default=None, gt=0)
     """Timestep shift; by default what each model's scheduler config says."""
 
@@ -96,6 +98,11 @@ class EvaluateConfig(Section):
     """Seed of prompts and noise."""
     sizes: tuple[tuple[int, int], ...] = ((64, 64),)
     """Height and width in pixels; several sizes take turns over the prompts."""
+    num_edits: int | None = Field(default=None, ge=0)
+    """Held-out edits of the embedded world, with a table and a sheet of their own, for the models that edit; 0 is none.
+    By default 128 where a model edits and the judge scores."""
+    num_inpaints: int | None = Field(default=None, ge=0)
+    """The same for holes to fill."""
     reference: str | None = None
     """What distances are measured to: 'real' (other held-out scenes of the embedded world), a folder of images, a
     model, which draws as a teacher with other noise, or 'none'. By default real, for the embedded world's prompts."""
@@ -104,10 +111,10 @@ class EvaluateConfig(Section):
     judge: str | None = None
     """Folder of the judge of the embedded world; by default the one of this package."""
     num_sample_prompts: int = Field(default=8, ge=1)
-    """Columns of samples.png."""
+    """Columns of samples.png, edits.png and fills.png."""
     output: str = "runs/evaluation"
-    """Where results.json, table.md and samples.png go. Results under another protocol are not overwritten. A relative
-    folder lies in $LADD_RAY_HOME where that is set."""
+    """Where results.json, table.md and the sheets of pictures go. Results under another protocol are not overwritten.
+    A relative folder lies in $LADD_RAY_HOME where that is set."""
     compare_with: tuple[str, ...] = ()
     """Folders of earlier evaluations whose rows go into the table too; refused where their protocol differs."""
     student: StudentSampling = StudentSampling()
@@ -148,10 +155,24 @@ class EvaluateConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_tasks(self) -> Self:
+        if (self.num_edits or self.num_inpaints) and not self.scores_tasks:
+            raise ValueError(
+                "edits and holes are those of the embedded world and scored by its judge: leave prompts at 'stickers' "
+                "and the judge among the scores, or set num_edits and num_inpaints to 0"
+            )
+        return self
+
     @property
     def in_embedded_world(self) -> bool:
         """Whether the facts of every prompt are known."""
         return self.prompts == EMBEDDED
+
+    @property
+    def scores_tasks(self) -> bool:
+        """Whether editing and inpainting can be scored."""
+        return "judge" in self.chosen_scores
 
     @property
     def chosen_reference(self) -> str | None:

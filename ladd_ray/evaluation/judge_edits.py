@@ -1,11 +1,11 @@
 """Scores of edits and inpainting against exact targets: was it done, and was the rest left alone?
 
-Shapes: n pictures, h w pixels, last axis red, green, blue; masks (n, h, w) bool.
+Shapes: h w pixels, last axis of a picture red, green, blue; masks (h, w) bool. Sizes may differ between pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from ladd_ray.data.stickers import Scene, render
 from ladd_ray.evaluation.judge import Share, placed, share, verdict
+from ladd_ray.evaluation.metrics import Features, Pictures, by_size, features_of
 from ladd_ray.models.judge import Reading
 
-Pictures = NDArray[np.uint8]
-Masks = NDArray[np.bool_]
-Read = Callable[[Pictures], list[Reading]]
-Features = Callable[[Pictures], Tensor]
+Masks = Sequence[NDArray[np.bool_]]
+Read = Callable[[NDArray[np.uint8]], list[Reading]]
+"""Pictures (n, h, w, 3) of one size to what the judge reads in them."""
 
 EDIT_DEFINITION = (
     "success: the judge reads the target's facts, and its places where the untouched source has the same facts; "
@@ -41,6 +41,8 @@ class EditScore:
     """How well edits were carried out."""
 
     success: Share
+    by_kind: Mapping[str, Share]
+    """Success of each kind of edit."""
     placed: Share
     """Every object of the target is in its place."""
     rest_psnr: float | None
@@ -60,6 +62,8 @@ class InpaintScore:
     """How well holes were filled."""
 
     success: Share
+    by_kind: Mapping[str, Share]
+    """Success of each kind of mask."""
     rest_difference: int
     """Of 255, over all pictures."""
     definition: str = INPAINT_DEFINITION
@@ -70,15 +74,23 @@ class InpaintScore:
 
 
 def edit_scores(
-    outputs: Pictures, sources: Pictures, *, targets: Sequence[Scene], changed: Masks, read: Read, features: Features
+    outputs: Pictures,
+    sources: Pictures,
+    *,
+    targets: Sequence[Scene],
+    changed: Masks,
+    kinds: Sequence[str],
+    read: Read,
+    features: Features,
 ) -> EditScore:
-    """Score edited pictures (n, h, w, 3) of one size against the exact pictures of their target scenes.
+    """Score edited pictures against the exact pictures of their target scenes.
 
     Args:
         outputs: What the model made of the sources.
         sources: What it was given.
         targets: What it should have made.
         changed: Where source and target differ.
+        kinds: What kind of edit each is.
         read: The judge, `Judge.read`.
         features: Maps pictures to features (n, d), such as `EffNetLite0Features`.
 
@@ -88,37 +100,58 @@ def edit_scores(
     exact = _rendered(targets)
     _require_equal(outputs, exact, masks=changed)
     _require_equal(sources, exact, masks=changed)
-    readings = read(outputs)
+    readings = by_size(outputs, read)
     in_place = [all(placed(reading, scene)) for reading, scene in zip(readings, targets, strict=True)]
     # The facts of a move already hold in its source: only the places tell whether anything was done.
-    source_facts = _facts(read(sources), targets)
+    source_facts = _facts(by_size(sources, read), targets)
     facts = _facts(readings, targets)
     success = [
         right and (there or not already) for right, there, already in zip(facts, in_place, source_facts, strict=True)
     ]
-    wanted = features(exact)
+    wanted = features_of(exact, features)
     return EditScore(
         success=share(success),
+        by_kind=_by_kind(success, kinds),
         placed=share(in_place),
-        rest_psnr=_rest_psnr(outputs, exact, rest=~changed),
-        feature_distance=_distance(features(outputs), wanted),
-        source_distance=_distance(features(sources), wanted),
+        rest_psnr=_rest_psnr(outputs, exact, changed=changed),
+        feature_distance=_distance(features_of(outputs, features), wanted),
+        source_distance=_distance(features_of(sources, features), wanted),
     )
 
 
-def inpaint_scores(outputs: Pictures, *, originals: Sequence[Scene], masks: Masks, read: Read) -> InpaintScore:
-    """Score pictures (n, h, w, 3) whose holes, True in the masks, were filled in after the captions of the originals.
+def inpaint_scores(
+    outputs: Pictures, *, originals: Sequence[Scene], masks: Masks, kinds: Sequence[str], read: Read
+) -> InpaintScore:
+    """Score pictures whose holes, True in the masks, were filled in after the captions of the originals.
+
+    Args:
+        outputs: What the model made.
+        originals: The scenes that the holes were cut into.
+        masks: The holes.
+        kinds: What kind of mask each is.
+        read: The judge, `Judge.read`.
 
     Raises:
         ValueError: the numbers or sizes of the pictures differ.
     """
     exact = _rendered(originals)
     _require_equal(outputs, exact, masks=masks)
-    difference = np.abs(outputs.astype(np.int16) - exact)[~masks]
+    success = _facts(by_size(outputs, read), originals)
     return InpaintScore(
-        success=share(_facts(read(outputs), originals)),
-        rest_difference=int(difference.max(initial=0)),
+        success=share(success),
+        by_kind=_by_kind(success, kinds),
+        rest_difference=max(
+            _largest_difference(output, original, rest=~mask)
+            for output, original, mask in zip(outputs, exact, masks, strict=True)
+        ),
     )
+
+
+def _by_kind(success: Sequence[bool], kinds: Sequence[str]) -> dict[str, Share]:
+    outcomes: dict[str, list[bool]] = {}
+    for kind, outcome in zip(kinds, success, strict=True):
+        outcomes.setdefault(kind, []).append(outcome)
+    return {kind: share(outcomes[kind]) for kind in sorted(outcomes)}
 
 
 def _facts(readings: Sequence[Reading], scenes: Sequence[Scene]) -> list[bool]:
@@ -128,26 +161,37 @@ def _facts(readings: Sequence[Reading], scenes: Sequence[Scene]) -> list[bool]:
 def _rendered(scenes: Sequence[Scene]) -> Pictures:
     if not scenes:
         raise ValueError("there is no scene to score: give at least one picture with its scene")
-    return np.stack([render(scene) for scene in scenes])
+    return [render(scene) for scene in scenes]
 
 
 def _require_equal(pictures: Pictures, exact: Pictures, *, masks: Masks) -> None:
-    if pictures.shape != exact.shape or masks.shape != exact.shape[:3]:
+    wanted = [picture.shape for picture in exact]
+    given, holes = [picture.shape for picture in pictures], [(*mask.shape, 3) for mask in masks]
+    if given != wanted or holes != wanted:
         raise ValueError(
-            f"pictures {pictures.shape} and masks {masks.shape} must be as the scenes' {exact.shape}: "
-            "give one picture and one mask of the scene's size for each"
+            f"{len(given)} pictures of {sorted(set(given))} and {len(holes)} masks do not fit {len(wanted)} scenes of "
+            f"{sorted(set(wanted))}: give one picture and one mask of the scene's size for each"
         )
 
 
-def _rest_psnr(outputs: Pictures, exact: Pictures, *, rest: Masks) -> float | None:
-    errors = (outputs.astype(np.float64) - exact) ** 2
+def _rest_psnr(outputs: Pictures, exact: Pictures, *, changed: Masks) -> float | None:
     values = [
-        min(float(10 * np.log10(255**2 / max(error[kept].mean(), 1e-9))), MAX_PSNR)
-        for error, kept in zip(errors, rest, strict=True)
-        if kept.any()
+        _psnr(output[~mask], target[~mask])
+        for output, target, mask in zip(outputs, exact, changed, strict=True)
+        if not mask.all()
     ]
     return mean(values) if values else None
 
 
+def _psnr(pixels: NDArray[np.uint8], exact: NDArray[np.uint8]) -> float:
+    error = ((pixels.astype(np.float64) - exact) ** 2).mean()
+    return min(float(10 * np.log10(255**2 / max(error, 1e-9))), MAX_PSNR)
+
+
+def _largest_difference(output: NDArray[np.uint8], exact: NDArray[np.uint8], *, rest: NDArray[np.bool_]) -> int:
+    return int(np.abs(output.astype(np.int16) - exact)[rest].max(initial=0))
+
+
 def _distance(features: Tensor, wanted: Tensor) -> float:
-    return float((1 - F.cosine_similarity(features.double(), wanted.double(), dim=1)).mean())
+    # Rounding may lead below 0.
+    return float((1 - F.cosine_similarity(features.double(), wanted.double(), dim=1)).mean().clamp(min=0))

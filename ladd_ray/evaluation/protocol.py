@@ -45,6 +45,36 @@ class EvaluationProtocol:
         return with_hash(asdict(self))
 
 
+@dataclass(frozen=True)
+class TaskProtocol:
+    """The same for editing or inpainting."""
+
+    task: str
+    num_images: int
+    """Exercises."""
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width in pixels, in turns."""
+    exercises: str
+    """Fingerprint of all texts, given pictures, holes and exact results, in order."""
+    seed: int
+    """Of exercises and noise."""
+    student_steps: tuple[int, ...]
+    teacher_steps: int
+    teacher_guidance: float
+    image_guidance: float | None
+    """None where the task knows none."""
+    teacher_shift: float | None
+    """None is the shift of each model's own scheduler."""
+    features: str
+    """Name of the feature network."""
+    judge: str
+    """Fingerprint of the judge."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as they stand in a JSON file, with their hash."""
+        return with_hash(asdict(self))
+
+
 def with_hash(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Facts of plain values as they stand in a JSON file, and 16 hex digits that change with any of them."""
     text = json.dumps(facts, sort_keys=True)

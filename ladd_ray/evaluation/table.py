@@ -1,15 +1,17 @@
-"""Scores as a Markdown table, of one evaluation or of several that were made in the same way."""
+"""Scores as Markdown tables, of one evaluation or of several that were made in the same way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ladd_ray.data.edits import KINDS
+from ladd_ray.data.masks import MASK_KINDS
 from ladd_ray.evaluation.protocol import HASH, require_same_protocol
 
 Document = Mapping[str, Any]
-"""An evaluation as it stands in results.json: protocol, labels and scores by row."""
-
+"""An evaluation as it stands in results.json: protocol, labels and scores by row, and the same for each other task."""
 
 Entry = tuple[str, tuple[str, ...]]
 """Label and cells of a row; an empty cell has no score."""
@@ -38,6 +40,22 @@ COLUMNS: Sequence[Column] = (
     Column("s/image alone", ("latency", "alone"), 4),
     Column("s/image in batch", ("latency", "in_batch"), 4),
 )
+EDIT_COLUMNS: Sequence[Column] = (
+    Column("success", ("edit", "success", "value"), 3, ("edit", "success", "half_width")),
+    Column("in place", ("edit", "placed", "value"), 3),
+    Column("PSNR of the rest", ("edit", "rest_psnr"), 1),
+    Column("feature distance", ("edit", "feature_distance"), 4),
+    *(Column(kind, ("edit", "by_kind", kind, "value"), 2) for kind in KINDS),
+)
+INPAINT_COLUMNS: Sequence[Column] = (
+    Column("success", ("inpaint", "success", "value"), 3, ("inpaint", "success", "half_width")),
+    Column("difference of the rest", ("inpaint", "rest_difference"), 0),
+    *(Column(kind, ("inpaint", "by_kind", kind, "value"), 2) for kind in MASK_KINDS),
+)
+TASK_TABLES: Mapping[str, tuple[str, Sequence[Column]]] = MappingProxyType(
+    {"edit": ("Editing", EDIT_COLUMNS), "inpaint": ("Inpainting", INPAINT_COLUMNS)}
+)
+"""Title and columns of each task but generating."""
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -47,11 +65,36 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([text[0], "|" + "---|" * len(head), *text[1:]])
 
 
-def results_table(documents: Mapping[str, Document]) -> str:
+def all_tables(documents: Mapping[str, Document]) -> str:
+    """The table of generating, and one under its title for each other task of the first evaluation.
+
+    Args:
+        documents: as for ``results_table``.
+
+    Raises:
+        ValueError: an evaluation was made in another way; says how.
+    """
+    first = next(iter(documents.values()))
+    parts = [results_table(documents)]
+    for task in first["tasks"]:
+        title, columns = TASK_TABLES[task]
+        own = {name: document["tasks"][task] for name, document in documents.items() if task in task_results(document)}
+        parts += [f"## {title}", results_table(own, columns=columns)]
+    return "\n\n".join(parts)
+
+
+def task_results(document: Document) -> Mapping[str, Document]:
+    """Results of each task but generating; older evaluations know none."""
+    results: Mapping[str, Document] = document.get("tasks", {})
+    return results
+
+
+def results_table(documents: Mapping[str, Document], *, columns: Sequence[Column] = COLUMNS) -> str:
     """The rows of all evaluations under one head; a row that several of them have comes once.
 
     Args:
         documents: Name of an evaluation to its results; the first one is the standard.
+        columns: Of the task; those without a number are left out.
 
     Raises:
         ValueError: an evaluation was made in another way; says how.
@@ -60,9 +103,9 @@ def results_table(documents: Mapping[str, Document]) -> str:
     protocol = documents[first]["protocol"]
     for name in others:
         require_same_protocol(protocol, documents[name]["protocol"], where=name)
-    entries = _joined(row for document in documents.values() for row in _rows(document))
-    used = [number for number in range(len(COLUMNS)) if any(cells[number] for _, cells in entries)]
-    head = ["sampler", *(COLUMNS[number].title for number in used)]
+    entries = _joined(row for document in documents.values() for row in _rows(document, columns))
+    used = [number for number in range(len(columns)) if any(cells[number] for _, cells in entries)]
+    head = ["sampler", *(columns[number].title for number in used)]
     rows = [[label, *(cells[number] or "-" for number in used)] for label, cells in entries]
     notes = [*_notes(documents[first]), *_speed_notes(documents)]
     return "\n\n".join([*notes, markdown_table(head, rows)])
@@ -87,9 +130,9 @@ def _agree(cells: Sequence[str], others: Sequence[str]) -> bool:
     return bool(common) and all(one == other for one, other in common)
 
 
-def _rows(document: Document) -> Iterator[Entry]:
+def _rows(document: Document, columns: Sequence[Column]) -> Iterator[Entry]:
     for name, scores in document["scores"].items():
-        yield document["labels"][name], tuple(_cell(scores, column) for column in COLUMNS)
+        yield document["labels"][name], tuple(_cell(scores, column) for column in columns)
 
 
 def _cell(scores: Mapping[str, Any], column: Column) -> str:

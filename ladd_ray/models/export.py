@@ -23,6 +23,7 @@ from torch import Tensor
 from ladd_ray.config import Precision
 from ladd_ray.models.folder import (
     dtype_of,
+    has_three_tasks,
     local_copy,
     require_sd3,
     scheduler_config,
@@ -74,14 +75,14 @@ def export_pipeline(
     transformer = _filled(folder, state_dict, dtype=dtype)
     if fold:
         transformer = fold_generation(transformer)
-    three_tasks = _is_wide(transformer.config)
+    three_tasks = transformer.config.in_channels != transformer.out_channels
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         _copy_components(folder, partial, with_scheduler=levels is None)
         transformer.save_pretrained(partial / "transformer", safe_serialization=True)
         if levels is not None:
             _write_scheduler(partial, levels)
-        if three_tasks != _is_wide(shape_config(folder)):
+        if three_tasks != has_three_tasks(folder):
             _write_index(partial, three_tasks=three_tasks)
         (partial / "README.md").write_text(model_card(partial, output.name, levels=levels, three_tasks=three_tasks))
         (partial / "ladd.json").write_text(json.dumps(dict(provenance), indent=2) + "\n")
@@ -134,10 +135,6 @@ def _empty(folder: Path, *, entrance: Tensor | None) -> SD3Transformer2DModel:
         return SD3Transformer2DModel.from_config(
             shape | {"in_channels": channels, "out_channels": shape["out_channels"] or shape["in_channels"]}
         )
-
-
-def _is_wide(shape: Mapping[str, Any]) -> bool:
-    return bool(shape["in_channels"] != shape["out_channels"])
 
 
 def _copy_components(folder: Path, target: Path, *, with_scheduler: bool) -> None:

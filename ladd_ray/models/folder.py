@@ -164,6 +164,12 @@ def largest_side(name: Path | str) -> int:
     return int(shape["pos_embed_max_size"]) * int(shape["patch_size"]) * 8
 
 
+def has_three_tasks(name: Path | str) -> bool:
+    """Whether the transformer also edits and inpaints: it reads more channels than it draws."""
+    shape = shape_config(name)
+    return bool(shape["in_channels"] != (shape.get("out_channels") or shape["in_channels"]))
+
+
 def random_transformer(
     name: Path | str, *, precision: Precision = "fp32", device: torch.device | str = "cpu"
 ) -> SD3Transformer2DModel:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ladd_ray.config import Precision
 from ladd_ray.inference.images import decode
+from ladd_ray.inference.tasks import Given, prepare_edit, prepare_generate, prepare_inpaint
+from ladd_ray.interfaces import Condition
+from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.training.sampler import Sampler, worker_device
 from ladd_ray.training.shards import quiet_ray_data
 
@@ -39,6 +43,8 @@ class Contender:
     """Euler steps under this guidance (1 is none); None is the few-step sampler."""
     shift: float = 1.0
     """Timestep shift of Euler steps."""
+    image_guidance_scale: float = 1.0
+    """Of Euler steps that edit: guidance by the picture, 1 is none."""
     levels: tuple[float, ...] = ()
     """Trained noise levels of the few-step sampler."""
     untrained: bool = False
@@ -53,6 +59,10 @@ class Sample:
     prompt: str
     height: int
     width: int
+    source: Picture | None = field(default=None, compare=False)
+    """Picture (h, w, 3) to edit, or whose hole is to be filled; None draws from the prompt alone."""
+    hole: NDArray[np.bool_] | None = field(default=None, compare=False)
+    """(h, w), True where to draw; None for the whole picture."""
 
 
 def with_repeats(prompts: Sequence[Prompt], *, count: int, times: int) -> list[Prompt]:
@@ -83,23 +93,13 @@ class Painter:
 
     @torch.no_grad()
     def paint(self, contender: Contender, samples: Sequence[Sample]) -> NDArray[np.uint8]:
-        """Images (n, h, w, 3) of samples of one size."""
+        """Images (n, h, w, 3) of samples of one size and one task."""
         sampler = self._model(contender)
-        size = {"height": samples[0].height, "width": samples[0].width}
-        assert all(sample.height == size["height"] and sample.width == size["width"] for sample in samples)
+        given = _given(sampler.autoencoder, samples)
+        assert all((sample.height, sample.width) == (given.height, given.width) for sample in samples)
         prompt = sampler.encoder.encode([sample.prompt for sample in samples])
-        numbers = [sample.number for sample in samples]
-        if contender.guidance_scale is None:
-            latents = sampler.student(
-                prompt, numbers, **size, seed=contender.seed, levels=contender.levels,
-                num_inference_steps=contender.num_inference_steps,
-            )  # fmt: skip
-        else:
-            latents = sampler.teacher(
-                prompt, numbers, **size, seed=contender.seed, shift=contender.shift,
-                num_inference_steps=contender.num_inference_steps, guidance_scale=contender.guidance_scale,
-            )  # fmt: skip
-        return decode(sampler.autoencoder, latents)
+        condition = prompt._replace(task_channels=given.task_channels)
+        return given.kept(decode(sampler.autoencoder, _latents(sampler, contender, condition, samples)))
 
     def _model(self, contender: Contender) -> Sampler:
         wanted = (contender.model, contender.untrained)
@@ -114,6 +114,32 @@ class Painter:
             )
             self._loaded = wanted
         return self._sampler
+
+
+def _given(autoencoder: Autoencoder, samples: Sequence[Sample]) -> Given:
+    sources = [sample.source for sample in samples if sample.source is not None]
+    holes = [sample.hole for sample in samples if sample.hole is not None]
+    assert len(sources) in (0, len(samples)) and len(holes) in (0, len(sources)), "samples of several tasks"
+    if holes:
+        return prepare_inpaint(autoencoder, sources, holes)
+    if sources:
+        return prepare_edit(autoencoder, sources)
+    return prepare_generate(samples[0].height, samples[0].width)
+
+
+def _latents(sampler: Sampler, contender: Contender, condition: Condition, samples: Sequence[Sample]) -> Tensor:
+    """(n, c, h/8, w/8)."""
+    numbers, size = [sample.number for sample in samples], {"height": samples[0].height, "width": samples[0].width}
+    if contender.guidance_scale is None:
+        return sampler.student(
+            condition, numbers, **size, seed=contender.seed, levels=contender.levels,
+            num_inference_steps=contender.num_inference_steps,
+        )  # fmt: skip
+    return sampler.teacher(
+        condition, numbers, **size, seed=contender.seed, shift=contender.shift,
+        num_inference_steps=contender.num_inference_steps, guidance_scale=contender.guidance_scale,
+        image_guidance_scale=contender.image_guidance_scale,
+    )  # fmt: skip
 
 
 class Task(NamedTuple):

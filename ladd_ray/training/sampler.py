@@ -48,6 +48,7 @@ class Sampler:
         guidance_scale: float,
         shift: float,
         seed: int,
+        image_guidance_scale: float = 1.0,
     ) -> Tensor:
         """Latents (b, c, h, w) by the many-step sampler; a guidance of 1 is none."""
         shape = self.autoencoder.latent_shape(height, width)
@@ -59,6 +60,7 @@ class Sampler:
             noise=start,
             sigmas=flow.teacher_sigmas(num_inference_steps, shift),
             guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
         )
 
     def student(

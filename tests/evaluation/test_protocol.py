@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from ladd_ray.evaluation.protocol import HASH, EvaluationProtocol, require_same_protocol, with_hash
+from ladd_ray.evaluation.protocol import HASH, EvaluationProtocol, TaskProtocol, require_same_protocol, with_hash
 
 PROTOCOL = EvaluationProtocol(
     num_images=256,
@@ -24,6 +24,21 @@ PROTOCOL = EvaluationProtocol(
     clip=None,
 )
 
+TASK_PROTOCOL = TaskProtocol(
+    task="edit",
+    num_images=128,
+    sizes=((64, 64),),
+    exercises="0123456789abcdef",
+    seed=2024,
+    student_steps=(1, 2, 4),
+    teacher_steps=28,
+    teacher_guidance=3.0,
+    image_guidance=1.5,
+    teacher_shift=None,
+    features="EffNetLite0",
+    judge="fedcba9876543210",
+)
+
 
 def test_facts_stand_there_as_in_a_file():
     document = PROTOCOL.to_dict()
@@ -32,12 +47,15 @@ def test_facts_stand_there_as_in_a_file():
     assert document == PROTOCOL.to_dict()
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(EvaluationProtocol)])
-def test_every_fact_changes_the_hash_and_is_named(name):
-    other = replace(PROTOCOL, **{name: "something else"}).to_dict()
-    assert other[HASH] != PROTOCOL.to_dict()[HASH]
+@pytest.mark.parametrize(
+    ("protocol", "name"),
+    [(protocol, field.name) for protocol in (PROTOCOL, TASK_PROTOCOL) for field in fields(protocol)],
+)
+def test_every_fact_changes_the_hash_and_is_named(protocol, name):
+    other = replace(protocol, **{name: "something else"}).to_dict()
+    assert other[HASH] != protocol.to_dict()[HASH]
     with pytest.raises(ValueError, match=f"(?s)yesterday.*{name}: something else there.*score both anew") as refused:
-        require_same_protocol(PROTOCOL.to_dict(), other, where="yesterday")
+        require_same_protocol(protocol.to_dict(), other, where="yesterday")
     assert str(refused.value).count(" there, ") == 2  # the hashes, and the one fact
 
 

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 
 from ladd_ray.evaluation.protocol import with_hash
-from ladd_ray.evaluation.table import markdown_table, results_table
+from ladd_ray.evaluation.table import all_tables, markdown_table, results_table
 
 LATENCY = {"alone": 0.5, "in_batch": 0.125, "batch_size": 8, "height": 64, "width": 48, "machine": "Abacus, 1 thread"}
 DOCUMENT = {
@@ -87,3 +87,30 @@ def test_a_table_without_reference_says_nothing_of_distances():
 
 def test_markdown_is_markdown():
     assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def with_edits(document, success, *, judge="one"):
+    scores = {"real": {"edit": {"success": {"value": 1.0, "half_width": 0.1}, "by_kind": {"move": {"value": 1.0}}}}}
+    scores["model"] = {"edit": {"success": {"value": success, "half_width": 0.25}, "rest_psnr": None}}
+    labels = {"real": "exact target", "model": f"at {success}"}
+    protocol = with_hash({"num_images": 5, "judge": judge})
+    return deepcopy(document) | {"tasks": {"edit": {"protocol": protocol, "labels": labels, "scores": scores}}}
+
+
+def test_every_task_has_a_table_of_its_own():
+    """An evaluation from before there were tasks joins the first table only."""
+    text = all_tables({"now": with_edits(DOCUMENT, 0.5), "then": with_edits(DOCUMENT, 0.75), "old": DOCUMENT})
+    generated, edited = text.split("## Editing")
+    assert [row[0] for row in rows(generated)] == ["sampler", "real pictures", "a, 1 step"]
+    assert "5 pictures in each set" in edited
+    assert rows(edited) == [
+        ["sampler", "success", "move"],
+        ["exact target", "1.000 +- 0.100", "1.00"],
+        ["at 0.5", "0.500 +- 0.250", "-"],
+        ["at 0.75", "0.750 +- 0.250", "-"],
+    ]
+
+
+def test_tasks_of_other_protocols_are_refused():
+    with pytest.raises(ValueError, match=r"(?s)then was scored.*judge: two there, one here"):
+        all_tables({"now": with_edits(DOCUMENT, 0.5), "then": with_edits(DOCUMENT, 0.5, judge="two")})

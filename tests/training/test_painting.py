@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ladd_ray.data.edits import edit
+from ladd_ray.data.masks import inpainting_mask
+from ladd_ray.data.stickers import render, scene
+from ladd_ray.models.export import export_pipeline
+from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.widening import widen
 from ladd_ray.training import painting
 from ladd_ray.training.painting import Contender, Crew, Painter, Picture, Sample, paint, paint_all, with_repeats
 
@@ -83,6 +91,59 @@ def test_a_model_is_loaded_once_for_all_its_contenders(
     for _ in paint(contenders, SQUARES, crew=replace(CREW, batch_size=2)):
         pass
     assert loaded == [(student.model, False), (student.model, True)]
+
+
+@pytest.fixture(scope="module")
+def wide(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that edits and inpaints."""
+    generator = torch.Generator().manual_seed(0)
+    weights = widen(load_transformer(tiny_folder, precision="fp32")).state_dict()
+    moved = {name: weight + 0.05 * torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}
+    folder = tmp_path_factory.mktemp("wide") / "pipeline"
+    return str(export_pipeline(tiny_folder, moved, folder, levels=None, provenance={}))
+
+
+def edit_sample(number: int) -> Sample:
+    drawn = edit(0, number)
+    return Sample(number, drawn.instruction, 64, 64, source=render(drawn.source))
+
+
+def hole_sample(number: int) -> Sample:
+    drawn = scene(0, number)
+    return Sample(number, drawn.caption, 64, 64, source=render(drawn), hole=inpainting_mask(0, number, drawn))
+
+
+@pytest.mark.parametrize("sample_of", [edit_sample, hole_sample])
+def test_given_pictures_decide_what_is_drawn_and_batches_do_not(
+    student: Contender, teacher: Contender, wide: str, sample_of: Callable[[int], Sample]
+) -> None:
+    first, second = sample_of(0), sample_of(1)
+    for contender in (replace(student, model=wide), replace(teacher, model=wide)):
+        painter = Painter(CREW)
+        pictures = painter.paint(contender, [first, second])
+        assert difference(pictures[1], painter.paint(contender, [second])[0]) < 0.5
+        assert second.source is not None
+        other = replace(second, source=255 - second.source)
+        assert difference(pictures[1], painter.paint(contender, [other])[0]) > 1
+
+
+def test_only_the_hole_is_drawn(student: Contender, wide: str) -> None:
+    sample = hole_sample(2)
+    (picture,) = Painter(CREW).paint(replace(student, model=wide), [sample])
+    assert sample.source is not None and sample.hole is not None
+    assert np.array_equal(picture[~sample.hole], sample.source[~sample.hole])
+    assert difference(picture[sample.hole], sample.source[sample.hole]) > 1
+
+
+def test_image_guidance_changes_edits(teacher: Contender, wide: str) -> None:
+    unled = replace(teacher, model=wide)
+    pictures = [Painter(CREW).paint(replace(unled, image_guidance_scale=scale), [edit_sample(0)]) for scale in (1, 3)]
+    assert difference(*pictures) > 0.5
+
+
+def test_samples_of_several_tasks_make_no_batch(student: Contender, wide: str) -> None:
+    with pytest.raises(AssertionError, match="several tasks"):
+        Painter(CREW).paint(replace(student, model=wide), [edit_sample(0), hole_sample(1)])
 
 
 def test_all_pictures_at_once(student: Contender, teacher: Contender) -> None:

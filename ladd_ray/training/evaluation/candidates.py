@@ -10,7 +10,14 @@ from typing import Literal
 
 from ladd_ray.evaluate_config import EvaluateConfig, Role
 from ladd_ray.models.export import exported_levels
-from ladd_ray.models.folder import fingerprint, is_hub_name, largest_side, require_sd3, scheduler_shift
+from ladd_ray.models.folder import (
+    fingerprint,
+    has_three_tasks,
+    is_hub_name,
+    largest_side,
+    require_sd3,
+    scheduler_shift,
+)
 from ladd_ray.training.painting import Contender
 from ladd_ray.training.preflight import absolute_model
 from ladd_ray.training.run_folder import RunFolder
@@ -33,6 +40,8 @@ class Candidate:
     """Noise levels of a student."""
     shift: float = 1.0
     """Timestep shift of a teacher."""
+    three_tasks: bool = False
+    """It also edits and inpaints."""
 
 
 def find_candidates(config: EvaluateConfig, *, fetch: bool) -> list[Candidate]:
@@ -93,6 +102,14 @@ def contenders_of(candidate: Candidate, config: EvaluateConfig) -> Iterator[Cont
         )
 
 
+def editing(contender: Contender, image_guidance_scale: float) -> Contender:
+    """The same way to draw, led by the picture to edit too; the few-step sampler knows no guidance."""
+    if contender.guidance_scale is None or image_guidance_scale == 1:
+        return contender
+    label = f"{contender.label}, image guidance {image_guidance_scale:g}"
+    return replace(contender, label=label, image_guidance_scale=image_guidance_scale)
+
+
 def untrained(contender: Contender) -> Contender:
     """The same way to draw, by a transformer of the same shape that has learned nothing."""
     return replace(contender, name=UNTRAINED, label=f"{contender.label}, untrained", untrained=True)
@@ -103,13 +120,13 @@ def _candidate(path: str, role: Role, *, config: EvaluateConfig, fetch: bool) ->
     if is_hub_name(path) and not fetch:
         return Candidate(path, _name(path), "student" if role == "student" else "teacher", fingerprint=path)
     _require_sizes(path, config)
-    exported = _exported_levels(path)
+    exported, three_tasks = _exported_levels(path), has_three_tasks(path)
     if role == "student" or (role == "auto" and exported):
         levels = config.student.levels or exported
         _require_levels(path, levels, config=config)
-        return Candidate(path, _name(path), "student", fingerprint(path), levels=levels)
+        return Candidate(path, _name(path), "student", fingerprint(path), levels=levels, three_tasks=three_tasks)
     shift = config.teacher.shift or scheduler_shift(path)
-    return Candidate(path, _name(path), "teacher", fingerprint(path), shift=shift)
+    return Candidate(path, _name(path), "teacher", fingerprint(path), shift=shift, three_tasks=three_tasks)
 
 
 def _exported_levels(path: str) -> tuple[float, ...]:

@@ -1,10 +1,10 @@
-"""Scores models and writes results.json, table.md and samples.png."""
+"""Scores models and writes results.json, table.md and the sheets of pictures."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,15 +15,20 @@ from PIL import Image, ImageOps
 
 from ladd_ray.evaluate_config import EvaluateConfig
 from ladd_ray.evaluation.pictures import PAPER, sample_grid
-from ladd_ray.evaluation.table import results_table
+from ladd_ray.evaluation.table import all_tables
 from ladd_ray.training.cluster import cluster
 from ladd_ray.training.evaluation.candidates import UNTRAINED
 from ladd_ray.training.evaluation.latency import latencies
-from ladd_ray.training.evaluation.plan import RESULTS, SAMPLES, TABLE, EvaluationPlan, prepare_evaluation
+from ladd_ray.training.evaluation.plan import RESULTS, SAMPLES, SHEETS, TABLE, EvaluationPlan, prepare_evaluation
 from ladd_ray.training.evaluation.rows import Row, Scorers, load_scorers, score_rows
+from ladd_ray.training.evaluation.trial_rows import score_trial
+from ladd_ray.training.evaluation.trials import TrialTask
 from ladd_ray.training.painting import Picture
 
 logger = logging.getLogger(__name__)
+
+Rows = Mapping[str, Row]
+"""By name, in the order of a table."""
 
 
 def evaluate_models(config: EvaluateConfig) -> Path:
@@ -39,11 +44,13 @@ def evaluate_models(config: EvaluateConfig) -> Path:
     with cluster(config) if config.run.num_workers else nullcontext():
         scorers = load_scorers(plan)
         rows = _with_latency(plan, score_rows(plan, scorers))
-    _write(plan, rows, document=results(plan, rows, scorers=scorers))
+        tried = {trial.task: score_trial(trial, plan, scorers=scorers) for trial in plan.trials}
+    _write_sheets(plan, rows, tried)
+    _write_texts(plan, results(plan, rows, tried, scorers=scorers))
     return plan.output
 
 
-def results(plan: EvaluationPlan, rows: Mapping[str, Row], *, scorers: Scorers) -> dict[str, Any]:
+def results(plan: EvaluationPlan, rows: Rows, tried: Mapping[TrialTask, Rows], *, scorers: Scorers) -> dict[str, Any]:
     """Everything that was measured, as it is written to results.json."""
     return {
         "protocol": plan.protocol,
@@ -53,12 +60,19 @@ def results(plan: EvaluationPlan, rows: Mapping[str, Row], *, scorers: Scorers) 
         },
         "precision": plan.config.run.precision,
         "kid_floor": scorers.kid_floor,
+        **_measured(rows),
+        "tasks": {trial.task: {"protocol": trial.protocol, **_measured(tried[trial.task])} for trial in plan.trials},
+    }
+
+
+def _measured(rows: Rows) -> dict[str, Any]:
+    return {
         "labels": {name: row.label for name, row in rows.items()},
         "scores": {name: dict(row.scores) for name, row in rows.items()},
     }
 
 
-def _with_latency(plan: EvaluationPlan, rows: Mapping[str, Row]) -> dict[str, Row]:
+def _with_latency(plan: EvaluationPlan, rows: Rows) -> dict[str, Row]:
     if "latency" not in plan.config.chosen_scores:
         return dict(rows)
     trained = [contender for contender in plan.contenders if contender.name != UNTRAINED]
@@ -69,10 +83,9 @@ def _with_latency(plan: EvaluationPlan, rows: Mapping[str, Row]) -> dict[str, Ro
     }
 
 
-def _write(plan: EvaluationPlan, rows: Mapping[str, Row], *, document: Mapping[str, Any]) -> None:
+def _write_texts(plan: EvaluationPlan, document: Mapping[str, Any]) -> None:
     """The results last: their presence means that the other files are theirs."""
-    table = results_table({str(plan.output): document, **plan.earlier})
-    _write_samples(plan, rows)
+    table = all_tables({str(plan.output): document, **plan.earlier})
     _write_text(plan.output / TABLE, table + "\n")
     _write_text(plan.output / RESULTS, json.dumps(document, indent=2) + "\n")
     logger.info("\n%s\n", table)
@@ -84,15 +97,22 @@ def _write_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _write_samples(plan: EvaluationPlan, rows: Mapping[str, Row]) -> None:
+def _write_sheets(plan: EvaluationPlan, rows: Rows, tried: Mapping[TrialTask, Rows]) -> None:
+    """The first pictures of everything."""
+    _write_sheet(plan, rows, captions=plan.asked.prompts, name=SAMPLES)
+    for trial in plan.trials:
+        captions = [exercise.text for exercise in trial.exercises]
+        _write_sheet(plan, tried[trial.task], captions=captions, name=SHEETS[trial.task])
+
+
+def _write_sheet(plan: EvaluationPlan, rows: Rows, *, captions: Sequence[str], name: str) -> None:
     """Pictures of all sizes in one grid, in the middle of equal cells."""
-    count = min(plan.config.num_sample_prompts, plan.config.num_images)
     height, width = (max(side) for side in zip(*plan.config.sizes, strict=True))
     fitted = {row.label: [_fitted(picture, height, width) for picture in row.shown] for row in rows.values()}
     grid = {label: np.stack(pictures) for label, pictures in fitted.items() if pictures}
-    partial = plan.output / f"part-{SAMPLES}"
-    sample_grid(grid, plan.asked.prompts[:count], partial)
-    partial.replace(plan.output / SAMPLES)
+    partial = plan.output / f"part-{name}"
+    sample_grid(grid, captions[: plan.config.num_sample_prompts], partial)
+    partial.replace(plan.output / name)
 
 
 def _fitted(picture: Picture, height: int, width: int) -> Picture:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ladd_ray.config import RunConfig
@@ -17,13 +18,17 @@ from ladd_ray.evaluation.clip import clip_label, require_clip
 from ladd_ray.evaluation.features import EffNetLite0Features
 from ladd_ray.evaluation.metrics import Asked
 from ladd_ray.evaluation.protocol import EvaluationProtocol, require_same_protocol
+from ladd_ray.evaluation.table import task_results
 from ladd_ray.models.judge import assets_folder
 from ladd_ray.training.evaluation.candidates import Candidate, contenders_of, find_candidates, untrained
 from ladd_ray.training.evaluation.references import Reference, find_reference, heldout_scenes
+from ladd_ray.training.evaluation.trials import Trial, TrialTask, find_trials
 from ladd_ray.training.painting import Contender, Crew, Sample, with_repeats
 from ladd_ray.training.preflight import absolute_directory
 
 RESULTS, TABLE, SAMPLES = "results.json", "table.md", "samples.png"
+SHEETS: Mapping[TrialTask, str] = MappingProxyType({"edit": "edits.png", "inpaint": "fills.png"})
+"""The first pictures of each task but generating."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class EvaluationPlan:
     """All pictures that a contender draws: each prompt once, then some several times."""
     asked: Asked
     """What the first ones should show."""
+    trials: tuple[Trial, ...]
+    """Editing and inpainting, where a model does."""
     protocol: dict[str, Any]
     """Facts and hash."""
     output: Path
@@ -70,6 +77,7 @@ class EvaluationPlan:
                 *(f"draw       {contender.label} ({contender.model})" for contender in self.contenders),
                 f"pictures   {len(self.samples)} each on {where}: {config.num_images} for the scores, the rest for "
                 "diversity",
+                *(f"{trial.title.lower():<10} {trial.description}" for trial in self.trials),
                 f"compare    to {reference}",
                 f"scores     {', '.join(config.chosen_scores)}",
                 f"protocol   {self.protocol['hash']}",
@@ -92,13 +100,23 @@ def prepare_evaluation(config: EvaluateConfig, *, fetch: bool = True) -> Evaluat
     reference = find_reference(config, fetch=fetch)
     asked = _asked(config)
     samples = _samples(asked.prompts, config)
-    protocol = _protocol(config, samples, reference=reference).to_dict()
+    judge = _judge_fingerprint(config) if "judge" in config.chosen_scores else None
+    trials = () if judge is None else find_trials(config, candidates, judge=judge)
+    protocol = _protocol(config, samples, reference=reference, judge=judge).to_dict()
     output = Path(absolute_directory(RunConfig(directory=config.output)))
     earlier = {folder: _earlier(folder) for folder in config.compare_with}
     before = {str(output): _earlier(str(output))} if (output / RESULTS).exists() else {}
     for folder, results in {**before, **earlier}.items():
         require_same_protocol(protocol, results["protocol"], where=folder)
-    return EvaluationPlan(config, tuple(candidates), reference, samples, asked, protocol, output, earlier)
+        _require_same_trials(trials, results, where=folder)
+    return EvaluationPlan(config, tuple(candidates), reference, samples, asked, trials, protocol, output, earlier)
+
+
+def _require_same_trials(trials: Sequence[Trial], results: Mapping[str, Any], *, where: str) -> None:
+    theirs = task_results(results)
+    for trial in trials:
+        if trial.task in theirs:
+            require_same_protocol(trial.protocol, theirs[trial.task]["protocol"], where=f"{trial.title} in {where}")
 
 
 def _asked(config: EvaluateConfig) -> Asked:
@@ -120,7 +138,9 @@ def _sizes(config: EvaluateConfig, count: int) -> list[tuple[int, int]]:
     return list(islice(cycle(config.sizes), count))
 
 
-def _protocol(config: EvaluateConfig, samples: Sequence[Sample], *, reference: Reference | None) -> EvaluationProtocol:
+def _protocol(
+    config: EvaluateConfig, samples: Sequence[Sample], *, reference: Reference | None, judge: str | None
+) -> EvaluationProtocol:
     return EvaluationProtocol(
         num_images=config.num_images,
         sizes=config.sizes,
@@ -134,7 +154,7 @@ def _protocol(config: EvaluateConfig, samples: Sequence[Sample], *, reference: R
         teacher_shift=config.teacher.shift,
         features=EffNetLite0Features.name,
         reference=None if reference is None else reference.description,
-        judge=_judge_fingerprint(config) if "judge" in config.chosen_scores else None,
+        judge=judge,
         clip=_clip_label(config) if "clip" in config.chosen_scores else None,
     )
 

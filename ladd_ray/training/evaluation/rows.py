@@ -23,6 +23,7 @@ from ladd_ray.evaluation.metrics import (
     Asked,
     DistanceScorer,
     DiversityScorer,
+    Features,
     JudgeScorer,
     Pictures,
     Scorer,
@@ -51,7 +52,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Scorers:
-    """All measures of an evaluation, by what they look at."""
+    """All measures of an evaluation, by what they look at, and the networks behind them."""
+
+    features: Features
+    judge: Judge | None
 
     of_sets: Sequence[Scorer]
     """Pictures against the reference."""
@@ -69,12 +73,13 @@ def load_scorers(plan: EvaluationPlan) -> Scorers:
     features = EffNetLite0Features()
     reference = _reference_features(plan, features)
     distances = {"kid", "fid", "precision_recall"}.intersection(wanted)
-    of_prompts: list[Scorer] = []
-    if "judge" in wanted:
-        of_prompts.append(JudgeScorer(Judge.from_pretrained(judge_folder(config))))
+    judge = Judge.from_pretrained(judge_folder(config)) if "judge" in wanted else None
+    of_prompts: list[Scorer] = [] if judge is None else [JudgeScorer(judge)]
     if "clip" in wanted:
         of_prompts.append(ClipScorer(config.clip.model, clip_weights(config)))
     return Scorers(
+        features=features,
+        judge=judge,
         of_sets=[] if reference is None else [DistanceScorer(reference, features, wanted=distances)],
         of_prompts=of_prompts,
         of_seeds=[DiversityScorer(features, config.diversity.num_seeds)] if "diversity" in wanted else [],
@@ -97,7 +102,7 @@ def _real_rows(plan: EvaluationPlan, scorers: Scorers) -> Iterator[tuple[str, Ro
         return
     real = [stickers.render(scene) for scene in plan.asked.scenes]
     yield "real", _row("real pictures", real, plan=plan, scorers=scorers)
-    decoded = _reconstructed(real, plan.candidates[0].path)
+    decoded = reconstructed(real, plan.candidates[0].path)
     yield "reconstruction", _row("real, through the autoencoder", decoded, plan=plan, scorers=scorers)
 
 
@@ -132,7 +137,8 @@ def _reference_features(plan: EvaluationPlan, features: EffNetLite0Features) -> 
 
 
 @torch.inference_mode()
-def _reconstructed(pictures: Pictures, model: Path | str) -> Pictures:
+def reconstructed(pictures: Pictures, model: Path | str) -> Pictures:
+    """Pictures as they come back from a model's autoencoder."""
     autoencoder = Autoencoder.from_pretrained(model, precision="fp32", device="cpu")
 
     def through(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from ladd_ray.config import override
 from ladd_ray.evaluate_config import EvaluateConfig
 from ladd_ray.models.export import export_pipeline
 from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.widening import widen
 
 SMALL = {
     "num_images": 6,
@@ -38,6 +39,26 @@ def run_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     moved = {name: weight + 0.05 * torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}
     export_pipeline(tiny_folder, moved, folder / "export", levels=(1.0, 0.75, 0.5, 0.25), provenance={})
     return folder
+
+
+@pytest.fixture(scope="session")
+def wide_run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose student edits and inpaints too."""
+    return _wide_export(tiny_folder, tmp_path_factory.mktemp("runs") / "wide-run", levels=(1.0, 0.75, 0.5, 0.25)).parent
+
+
+@pytest.fixture(scope="session")
+def wide_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of many steps that edits and inpaints too."""
+    return _wide_export(tiny_folder, tmp_path_factory.mktemp("wide-teacher"), levels=None)
+
+
+def _wide_export(tiny_folder: Path, folder: Path, *, levels: tuple[float, ...] | None) -> Path:
+    generator = torch.Generator().manual_seed(1)
+    weights = widen(load_transformer(tiny_folder, precision="fp32")).state_dict()
+    moved = {name: weight + 0.05 * torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}
+    folder.mkdir(exist_ok=True)
+    return export_pipeline(tiny_folder, moved, folder / "export", levels=levels, provenance={})
 
 
 @pytest.fixture

@@ -17,15 +17,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_two_workers_score_what_one_process_scores(
-    cluster: None, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, configure: Configure, wide_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "EffNetLite0Features", CornerFeatures)
-    scores: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for workers in (0, 2):
-        config = configure(run__num_workers=workers, output=str(tmp_path / str(workers)))
-        scores.append(json.loads((evaluate_models(config) / "results.json").read_text())["scores"])
-    here, there = scores
-    for row in (*here.values(), *there.values()):
+        config = configure(
+            wide_run, run__num_workers=workers, num_edits=5, num_inpaints=5, output=str(tmp_path / str(workers))
+        )
+        results.append(json.loads((evaluate_models(config) / "results.json").read_text()))
+    here, there = results
+    for row in (*here["scores"].values(), *there["scores"].values()):
         assert row.pop("latency", {"alone": 1})["alone"] > 0
-    assert list(here) == list(there)
-    assert here == there
+    assert list(here["scores"]) == list(there["scores"])
+    assert here["scores"] == there["scores"]
+    assert list(here["tasks"]) == ["edit", "inpaint"]
+    assert here["tasks"] == there["tasks"]
