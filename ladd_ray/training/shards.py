@@ -30,7 +30,7 @@ def make_once(folder: Path, facts: Facts, make: Callable[[Path], None]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if folder.is_dir():
-            logger.info("latents: reuse %s", folder)
+            logger.info("reuse %s", folder)
             return folder
         unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
