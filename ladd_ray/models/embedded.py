@@ -164,7 +164,13 @@ def save_text(towers: Sequence[CLIPTextModelWithProjection], tokenizer: CLIPToke
 
 
 def load_text(parts: Path) -> tuple[list[CLIPTextModelWithProjection], CLIPTokenizer]:
-    """Both text towers among the parts, in fp32, and their tokenizer."""
+    """Both text towers among the parts, in fp32, and their tokenizer.
+
+    Raises:
+        ValueError: they have not been trained yet.
+    """
+    if not (parts / "tokenizer").is_dir():
+        raise ValueError(f"{parts} has no text towers: run the stage text first")
     towers = [CLIPTextModelWithProjection.from_pretrained(parts / f"text_encoder_{number}") for number in (0, 1)]
     return towers, CLIPTokenizer.from_pretrained(parts / "tokenizer")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from ladd_ray.models.embedded import EmbeddedShape, build_text_tower
 from ladd_ray.models.tokenizer import build_tokenizer
 from ladd_ray.training.pretraining.instructions import instruction_words, random_edits, train_instruction_words
+from ladd_ray.training.pretraining.run import pretrain
 from ladd_ray.training.pretraining.settings import PretrainConfig, StageSettings
 from ladd_ray.training.pretraining.text import vocabulary
 
@@ -37,6 +39,13 @@ def test_captions_keep_their_embeddings(tmp_path: Path) -> None:
     new = wider.convert_tokens_to_ids(wider.tokenize("replace remove"))
     assert min(new) >= known
     assert (tmp_path / "instructions.jsonl").is_file()
+
+
+def test_words_join_before_the_transformer_and_need_towers(tmp_path: Path) -> None:
+    stages = PretrainConfig().stages
+    assert stages.index("text") < stages.index("instructions") < stages.index("transformer")
+    with pytest.raises(ValueError, match="run the stage text first"):
+        pretrain(PretrainConfig(directory=str(tmp_path), threads=1, stages=("instructions",)))
 
 
 def test_instructions_fit_and_have_no_unknown_word(tmp_path: Path) -> None:

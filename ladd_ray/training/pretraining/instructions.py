@@ -1,7 +1,7 @@
-"""Stage 4, the words of edit instructions: new tokens for towers that know captions only.
+"""Stage 3, the words of edit instructions: new tokens for towers that know captions only.
 
 Every new word becomes one token whose embedding is the only thing that learns, contrastively against the pair of
-pictures (before, after). Captions therefore keep exactly the embeddings that the transformer was trained with. [ours]
+pictures (before, after). Captions therefore keep exactly the embeddings that a transformer was trained with. [ours]
 
 Shapes: b batch, h w pixels.
 """

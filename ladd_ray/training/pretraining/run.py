@@ -46,10 +46,10 @@ def pretrain(config: PretrainConfig) -> None:
     if "text" in config.stages:
         towers, tokenizer = train_text_towers(config, shape)
         embedded.save_text(towers, tokenizer, parts)
-    if "transformer" in config.stages:
-        _train_transformer(config, shape, parts)
     if "instructions" in config.stages:
         _train_instructions(config, shape, parts)
+    if "transformer" in config.stages:
+        _train_transformer(config, shape, parts)
     if "judge" in config.stages:
         _train_judge(config, parts)
 

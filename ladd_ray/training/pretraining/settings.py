@@ -10,7 +10,7 @@ from pydantic import Field
 from ladd_ray.config import Section
 
 OptimizerName = Literal["adamw", "muon"]
-StageName = Literal["autoencoder", "text", "transformer", "judge", "instructions"]
+StageName = Literal["autoencoder", "text", "instructions", "transformer", "judge"]
 
 
 class StageSettings(Section):
@@ -39,7 +39,7 @@ class PretrainConfig(Section):
     """Where checkpoints, curves and sample pictures go. The same command continues here."""
     output: str = "runs/pretrain-stickers/pipeline"
     """The finished Stable Diffusion 3 folder."""
-    stages: tuple[StageName, ...] = ("autoencoder", "text", "transformer")
+    stages: tuple[StageName, ...] = ("autoencoder", "text", "instructions", "transformer")
     """Stages to run, in order. The transformer needs text towers and an encoder; the decoder may still be learning.
     The judge is no part of the model and is not trained with it: scores compare only where the judge is the same."""
     seed: int = 0

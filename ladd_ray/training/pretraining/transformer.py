@@ -1,4 +1,4 @@
-"""Stage 3, the transformer: flow matching on latents that were encoded once (Esser et al. 2024, section 3).
+"""Stage 4, the transformer: flow matching on latents that were encoded once (Esser et al. 2024, section 3).
 
     loss = mean |denoiser(x_sigma, sigma, prompt) - (noise - x0)|^2,    sigma ~ logit-normal(0, 1)
 
