@@ -36,6 +36,7 @@ def fit(
 
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint is untouched.
+        ValueError: the stage was begun with another optimizer.
     """
     optimizers = _optimizers(module, settings)
     average = copy.deepcopy(module).requires_grad_(False)
@@ -114,6 +115,8 @@ def _restore(path: Path, module: nn.Module, average: nn.Module, optimizers: list
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
+    if len(state.get("optimizers", ())) != len(optimizers):
+        raise ValueError(f"{path} was trained with another optimizer: choose another directory, or remove that file")
     module.load_state_dict(state["module"])
     average.load_state_dict(state["average"])
     for optimizer, stored in zip(optimizers, state["optimizers"], strict=True):

@@ -30,13 +30,16 @@ def pretrain(config: PretrainConfig) -> None:
     """Train what ``config.stages`` names; the transformer's stage writes ``config.output``.
 
     Raises:
-        ValueError: a stage needs one that has not been run in this directory.
+        ValueError: a stage needs one that has not been run in this directory, or nothing can be written there.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(config.threads)
     shape = EmbeddedShape()
     parts = config.root / "parts"
-    parts.mkdir(parents=True, exist_ok=True)
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {config.root} ({error}): set directory to a folder of yours") from error
     if "autoencoder" in config.stages:
         autoencoder = untrained_autoencoder(config, shape)
         embedded.save_autoencoder(autoencoder, parts)
