@@ -35,7 +35,7 @@ from ladd_ray.config import Config, override
 from ladd_ray.engine.local import LocalEngine
 from ladd_ray.interfaces import LatentBatch
 from ladd_ray.models.sd3 import SD3Denoiser
-from ladd_ray.training.networks import Networks
+from ladd_ray.training.methods.ladd import LaddMethod
 
 PEAK_TFLOPS = 790.0
 """A bf16 product of 8192 x 8192 matrices on one H200: what arithmetic can reach there (TFLOP/s)."""
@@ -112,7 +112,7 @@ class Throughput:
             "eager / compiled": steps["eager"] / steps["compiled"],
         }
 
-    def _prepare(self, setting: Setting, micro_batch_size: int) -> tuple[Config, Networks, LatentBatch]:
+    def _prepare(self, setting: Setting, micro_batch_size: int) -> tuple[Config, LaddMethod, LatentBatch]:
         config = override(self.recipe, {"student.activation_checkpointing": setting.recompute})
         engine = LocalEngine(self.device, total_steps=config.run.steps)
         networks = build_networks(self.make_transformer, config, engine)
@@ -128,7 +128,7 @@ class Throughput:
         return config, networks, batch
 
     def _time(
-        self, variants: Mapping[str, Networks], batch: LatentBatch, *, config: Config
+        self, variants: Mapping[str, LaddMethod], batch: LatentBatch, *, config: Config
     ) -> Mapping[str, list[Phases]]:
         """Steps of all variants in turns, so that a machine that slows down slows them all."""
         times: dict[str, list[Phases]] = {name: [] for name in variants}
@@ -139,7 +139,7 @@ class Throughput:
                 times[name].append(clock.seconds())
         return {name: phases[self.warmup_steps :] for name, phases in times.items()}
 
-    def _arithmetic(self, networks: Networks, setting: Setting, *, micro_batch_size: int, step_s: float) -> Row:
+    def _arithmetic(self, networks: LaddMethod, setting: Setting, *, micro_batch_size: int, step_s: float) -> Row:
         student = networks.student.module
         assert isinstance(student, SD3Denoiser), "build_networks made it"
         forward = transformer_flops(

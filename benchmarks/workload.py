@@ -22,7 +22,7 @@ from ladd_ray.interfaces import Condition, Engine, LatentBatch
 from ladd_ray.models.embedded import EmbeddedShape, build_transformer
 from ladd_ray.models.folder import dtype_of, random_transformer
 from ladd_ray.models.sd3 import SD3Denoiser, SD3Features
-from ladd_ray.training.networks import Networks
+from ladd_ray.training.methods.ladd import LaddMethod
 
 LATENT_PIXELS = 8
 """Pixels on a side of a latent."""
@@ -46,7 +46,7 @@ def embedded_shape(depth: int) -> MakeTransformer:
     return make
 
 
-def build_networks(make_transformer: MakeTransformer, config: Config, engine: Engine) -> Networks:
+def build_networks(make_transformer: MakeTransformer, config: Config, engine: Engine) -> LaddMethod:
     """Student and features with the same random weights, and heads, in an engine.
 
     With ``student.activation_checkpointing`` both transformers recompute.
@@ -65,7 +65,8 @@ def build_networks(make_transformer: MakeTransformer, config: Config, engine: En
         pooled_size=student.pooled_size,
         num_blocks=student.num_blocks,
     )
-    return Networks(
+    return LaddMethod(
+        config,
         student=engine.prepare(student, config.student),
         heads=engine.prepare(heads, config.discriminator),
         features=engine.freeze(features, sharded=config.teacher.sharded),
@@ -73,7 +74,7 @@ def build_networks(make_transformer: MakeTransformer, config: Config, engine: En
 
 
 def random_batch(
-    networks: Networks, *, micro_batch_size: int, pixels: int, text_tokens: int, device: torch.device
+    networks: LaddMethod, *, micro_batch_size: int, pixels: int, text_tokens: int, device: torch.device
 ) -> LatentBatch:
     """Gaussian latents and prompts of square pictures, the same at every call."""
     student = networks.student.module
@@ -120,7 +121,7 @@ class Clock:
 
 
 def ladd_step(
-    networks: Networks, batch: LatentBatch, *, config: Config, step: int, clock: Clock
+    networks: LaddMethod, batch: LatentBatch, *, config: Config, step: int, clock: Clock
 ) -> Mapping[str, float]:
     """One training step, noise drawing and optimizers included; its losses."""
     size = len(batch.sample_ids)

@@ -2,12 +2,15 @@
 
     python jobs/evaluate.py runs/stickers stickers --num-images 1024 --run.num-workers 2
     python jobs/evaluate.py runs/my-run --prompts my-prompts.txt --reference photos/ --sizes 1024 1024
-    python jobs/evaluate.py runs/stickers-tasks --num-edits 256 --num-inpaints 256
+    python jobs/evaluate.py runs/stickers-tasks --sizes 64 64 64 96 96 64 --num-edits 256 --num-inpaints 256
+    python jobs/evaluate.py runs/stickers/checkpoints/checkpoint_00000100
     python jobs/evaluate.py runs/other --output runs/evaluation-other --compare-with runs/evaluation
 
 Writes results.json, table.md and samples.png. Real pictures, their reconstructions, an untrained network and shuffled
 prompts are scored in the same table: it shows how good a score can get, and what is worth nothing. Models that edit and
 inpaint do so too, in tables of their own beside exact targets and untouched sources, with edits.png and fills.png.
+Several sizes are compared in one more table. A checkpoint of a run, finished or not, is exported into its own folder
+before it draws.
 Scores made in different ways have different protocol hashes and are not put in one table.
 """
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import model_validator
 
+from ladd_ray.baseline_sections import AddConfig, LcmConfig
+from ladd_ray.data_sections import DataConfig
+from ladd_ray.method_sections import DiscriminatorConfig, DistillationConfig, HealthConfig, LoraConfig
 from ladd_ray.sections import (
-    DataConfig,
-    DiscriminatorConfig,
     EvaluationConfig,
     NoiseConfig,
     OptimizerConfig,
@@ -29,11 +30,16 @@ from ladd_ray.sections import (
 )
 
 __all__ = [
+    "AddConfig",
     "Config",
     "DataConfig",
     "DiscriminatorConfig",
+    "DistillationConfig",
     "EvaluationConfig",
+    "HealthConfig",
     "JobConfig",
+    "LcmConfig",
+    "LoraConfig",
     "NoiseConfig",
     "OptimizerConfig",
     "Precision",
@@ -71,13 +77,20 @@ class Config(Section):
 
     recipe: str = "stickers"
     """The recipe this configuration began as."""
+    method: Literal["ladd", "add", "lcm"] = "ladd"
+    """How the student learns: LADD, or one of the methods that it is compared with."""
     teacher: TeacherConfig = TeacherConfig()
     noise: NoiseConfig = NoiseConfig()
     student: StudentConfig = StudentConfig()
+    lora: LoraConfig = LoraConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    add: AddConfig = AddConfig()
+    lcm: LcmConfig = LcmConfig()
     data: DataConfig = DataConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+    health: HealthConfig = HealthConfig()
     run: RunConfig = RunConfig()
 
     @property
@@ -92,10 +105,61 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
-        if self.discriminator.loss == "hinge" and self.micro_batch_size < 2:
+        has_heads = self.method != "lcm"
+        if has_heads and self.discriminator.loss == "hinge" and self.micro_batch_size < 2:
             raise ValueError(
                 "a micro batch of 1 with the hinge loss lets the judge win and kills the student: raise "
                 "run.global_batch_size to at least 2 per worker and micro batch, or set discriminator.loss = softplus"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_baselines(self) -> Self:
+        heads = self.discriminator
+        extras = heads.misaligned_weight or heads.steps_per_student_step > 1 or heads.reuse != "full" or self.lora.rank
+        if self.method != "ladd" and extras:
+            raise ValueError(
+                f"method = {self.method} knows no lora.rank and no discriminator.misaligned_weight, "
+                "steps_per_student_step or reuse: leave them at their defaults"
+            )
+        if self.method == "add" and self.discriminator.r1 == "approximate":
+            raise ValueError("discriminator.r1 = approximate moves noised latents, and ADD judges pictures: use exact")
+        if self.method == "lcm":
+            self.lcm.require_levels(self.noise.levels)
+        return self
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if self.discriminator.misaligned_weight and self.micro_batch_size < 2:
+            raise ValueError(
+                "discriminator.misaligned_weight needs a neighbour in the micro batch: raise run.global_batch_size to "
+                "at least 2 per worker and micro batch, or set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_turns(self) -> Self:
+        every = self.discriminator.steps_per_student_step
+        if every > self.run.steps:
+            raise ValueError(
+                f"discriminator.steps_per_student_step = {every} gives the student no turn in {self.run.steps} steps: "
+                "lower it, or raise run.steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_adapters(self) -> Self:
+        if not self.lora.rank:
+            return self
+        if self.student.precision != self.teacher.precision:
+            raise ValueError(
+                f"lora.rank = {self.lora.rank} shares the teacher's weights: set student.precision to "
+                f"teacher.precision, {self.teacher.precision}"
+            )
+        if self.student.zero_stage == 3 or self.teacher.sharded:
+            raise ValueError(
+                "lora.rank shares whole weights between student and teacher: set student.zero_stage to 2 or less and "
+                "teacher.sharded to false"
             )
         return self
 
@@ -106,12 +170,22 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_data(self) -> Self:
-        if self.data.guidance_scale <= 1 and not self.data.allow_unguided:
+    def _check_knobs(self) -> Self:
+        if not self.student.guidance_knobs or self.method == "lcm":
+            return self
+        if self.data.origin == "real" or not (self.data.guidance_range or self.data.image_guidance_range):
             raise ValueError(
-                f"data.guidance_scale = {self.data.guidance_scale} makes latents without guidance: "
-                "use 3 to 5, or set data.allow_unguided if you mean it"
+                "student.guidance_knobs learns from rows that a teacher drew at many strengths: set data.origin = "
+                "synthetic and data.guidance_range, such as (1.5, 6)"
             )
+        if not self.discriminator.condition_on_prompt:
+            raise ValueError(
+                "student.guidance_knobs needs heads that know the strengths: set discriminator.condition_on_prompt"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_data(self) -> Self:
         if self.data.num_latents < self.run.global_batch_size:
             raise ValueError(
                 f"data.num_latents = {self.data.num_latents} does not fill one global batch of "

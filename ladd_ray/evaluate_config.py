@@ -81,6 +81,27 @@ class WorkSection(Section):
     """Seconds to wait for the cluster to offer the workers asked for."""
 
 
+class ShowcaseConfig(Section):
+    """Sheets of what one model draws: the first pictures of a seed, not the best ones, with the judge's verdicts."""
+
+    model: str = EMBEDDED
+    """What draws: a run folder, a checkpoint, an export, a pipeline folder, a hub name, or 'stickers'."""
+    output: str = "docs/teacher"
+    """Folder of the sheets and their table."""
+    seed: int = 0
+    """Seed of held-out prompts, edits, holes and noise."""
+    count: int = Field(default=24, ge=1)
+    """Pictures of every kind that are drawn and judged."""
+    shown: int = Field(default=9, ge=3)
+    """How many of them a row of the sheet shows; of edits and holes, which take three pictures each, a third."""
+    judge: str | None = None
+    """Folder of the judge of the embedded world; by default the one of this package."""
+    teacher: TeacherSampling = TeacherSampling()
+    student: StudentSampling = StudentSampling()
+    """A distilled model draws in the last number of steps."""
+    run: WorkSection = WorkSection(num_workers=0)
+
+
 class EvaluateConfig(Section):
     """A whole evaluation."""
 
@@ -97,7 +118,8 @@ class EvaluateConfig(Section):
     seed: int = 2024
     """Seed of prompts and noise."""
     sizes: tuple[tuple[int, int], ...] = ((64, 64),)
-    """Height and width in pixels; several sizes take turns over the prompts."""
+    """Height and width in pixels; several sizes take turns over the prompts and get a table of their own. The embedded
+    world's frames are 64 64 64 96 96 64."""
     num_edits: int | None = Field(default=None, ge=0)
     """Held-out edits of the embedded world, with a table and a sheet of their own, for the models that edit; 0 is none.
     By default 128 where a model edits and the judge scores."""

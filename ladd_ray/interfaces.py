@@ -29,6 +29,8 @@ class Condition(NamedTuple):
     """Pooled embeddings (b, p)."""
     task_channels: Tensor | None = None
     """Mask and source latents (b, 17, h, w), see ``algorithm.tasks``; None generates from the prompt alone."""
+    strengths: Tensor | None = None
+    """Text and image guidance that a student imitates (b, 2); networks that do not know them pay no attention."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Condition:
         """The same on another device or in another precision."""
@@ -44,13 +46,20 @@ class Condition(NamedTuple):
 
     @staticmethod
     def concatenate(*conditions: Condition) -> Condition:
-        """All batches, one after the other, as guidance wants them; either all have task channels or none."""
-        embeds, pooled, tasks = zip(*conditions, strict=True)
-        return Condition(torch.cat(embeds), torch.cat(pooled), None if tasks[0] is None else torch.cat(tasks))
+        """All batches, one after the other, as guidance wants them; a field is there in all of them or in none."""
+        embeds, pooled, tasks, strengths = zip(*conditions, strict=True)
+        return Condition(torch.cat(embeds), torch.cat(pooled), _concatenated(tasks), _concatenated(strengths))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Condition:
-        embeds, pooled, task = self
-        return Condition(change(embeds), change(pooled), None if task is None else change(task))
+        embeds, pooled, *others = self
+        task_channels, strengths = (None if tensor is None else change(tensor) for tensor in others)
+        return Condition(change(embeds), change(pooled), task_channels, strengths)
+
+
+def _concatenated(tensors: tuple[Tensor | None, ...]) -> Tensor | None:
+    given = [tensor for tensor in tensors if tensor is not None]
+    assert len(given) in (0, len(tensors)), "some rows have what others lack"
+    return torch.cat(given) if given else None
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class LatentBatch:
     prompt: Condition
     sample_ids: tuple[int, ...]
     """Position of each sample in the global stream of the run: independent of ranks and micro batches."""
+    real: Tensor | None = None
+    """(b,) bool, True where x0 is an encoded picture and not a teacher's drawing; None where all are drawings."""
 
 
 class Denoiser(Protocol):
@@ -74,6 +85,7 @@ class Denoiser(Protocol):
         prompt_embeds: Tensor,
         pooled_prompt_embeds: Tensor,
         task_channels: Tensor | None = None,
+        strengths: Tensor | None = None,
         /,
     ) -> Tensor: ...
 
@@ -88,6 +100,7 @@ class FeatureExtractor(Protocol):
         prompt_embeds: Tensor,
         pooled_prompt_embeds: Tensor,
         task_channels: Tensor | None = None,
+        strengths: Tensor | None = None,
         /,
     ) -> list[Tensor]: ...
 
@@ -156,8 +169,14 @@ class Engine(Protocol):
     world_size: int
     device: torch.device
 
-    def prepare(self, module: nn.Module, settings: Any) -> TrainableNetwork:
-        """A trainable network; ``settings`` is a ``config.OptimizerConfig`` (student or discriminator)."""
+    def prepare(self, module: nn.Module, settings: Any, *, total_steps: int | None = None) -> TrainableNetwork:
+        """A trainable network; its weights without ``requires_grad`` stay as they are, and out of its checkpoints.
+
+        Args:
+            module: the network.
+            settings: a ``config.OptimizerConfig`` (student or discriminator).
+            total_steps: length of its learning-rate schedule; by default the optimizer steps of the run.
+        """
         ...
 
     def freeze(self, module: nn.Module, *, sharded: bool) -> nn.Module:

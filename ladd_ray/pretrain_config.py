@@ -10,9 +10,19 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from ladd_ray.data_sections import EMBEDDED, TaskDataConfig, TaskShares
 from ladd_ray.sections import RunConfig, Section, StudentConfig, TrackingConfig
 
-EMBEDDED = "stickers"
+__all__ = [
+    "DropoutConfig",
+    "FinetuneConfig",
+    "FlowNoiseConfig",
+    "FlowOptimizerConfig",
+    "ModelConfig",
+    "TaskDataConfig",
+    "TaskShares",
+    "ValidationConfig",
+]
 
 
 class ModelConfig(Section):
@@ -24,6 +34,8 @@ class ModelConfig(Section):
     three_tasks: bool = True
     """Generate, edit and inpaint: a text-to-image model gets input channels for mask and source, which start at zero.
     Without it the model only generates."""
+    learned_positions: bool = False
+    """Let the table of positions learn as well. For pictures of few tokens; SD3 keeps it fixed."""
 
 
 class FlowOptimizerConfig(StudentConfig):
@@ -73,64 +85,6 @@ class DropoutConfig(Section):
         return self
 
 
-class TaskShares(Section):
-    """How often each task is drawn where the data leaves the choice."""
-
-    generate: float = Field(default=0.4, ge=0)
-    """A picture from its caption."""
-    edit: float = Field(default=0.35, ge=0)
-    """A picture from another one and an instruction. Files say themselves which rows these are: those with a source."""
-    inpaint: float = Field(default=0.25, ge=0)
-    """The hole of a picture from the rest and the caption."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.generate + self.edit + self.inpaint <= 0:
-            raise ValueError("data.tasks: give at least one task a share")
-        return self
-
-
-class TaskDataConfig(Section):
-    """Pictures with text; encoded once, then trained on from the encoded set."""
-
-    source: str = EMBEDDED
-    """Where the pictures are: 'stickers' (the embedded world); a folder of images, each with its text in a file of the
-    same name (a.png, a.txt) or in metadata.jsonl (file_name, text); WebDataset ('/data/*.tar'); or parquet
-    ('/data/*.parquet')."""
-    image_column: str = "image"
-    """Parquet: column of the picture, as bytes or as a struct with bytes."""
-    prompt_column: str = "text"
-    """Caption, or the instruction of an edit: column in parquet, key in metadata.jsonl and in the .json of a tar."""
-    source_column: str = "source"
-    """Picture before the edit: parquet column, file name in metadata.jsonl, a.source.png in a tar. May be missing."""
-    mask_column: str = "mask"
-    """White where to draw, given like the source; where it is missing, holes are drawn."""
-    num_rows: int = Field(default=64_000, ge=1)
-    """Rows from the embedded world; files give ``views`` rows for each picture."""
-    views: int = Field(default=1, ge=1)
-    """Rows from each picture of files: every one draws its own task and hole."""
-    tasks: TaskShares = TaskShares()
-    buckets: tuple[tuple[int, int], ...] = ((64, 64),)
-    """Picture sizes (height, width) in pixels: each picture is resized and centre-cropped to the nearest shape."""
-    heldout_share: float = Field(default=0.01, gt=0, lt=1)
-    """Share of the pictures that is kept for the validation loss; of the embedded world, its held-out split."""
-    encoded: str | None = None
-    """Folder of the encoded set to reuse; by default one in run.directory, keyed by everything that shapes it."""
-    encoding_batch_size: int = Field(default=64, ge=1)
-    """Pictures that one actor encodes at once."""
-    memory_gb: float = Field(default=8.0, ge=0)
-    """Each worker holds the encoded set in memory if it is not larger; else it reads the rows of a batch from disk."""
-    seed: int = 0
-    """Seed of tasks, holes and scenes."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        wrong = [size for size in self.buckets if min(size) < 16 or size[0] % 16 or size[1] % 16]
-        if wrong or not self.buckets or len(set(self.buckets)) < len(self.buckets):
-            raise ValueError(f"data.buckets = {self.buckets} must be distinct sizes in multiples of 16 pixels")
-        return self
-
-
 class ValidationConfig(Section):
     """The flow-matching loss of held-out rows under the moving average, by task and noise level."""
 
@@ -169,6 +123,8 @@ class FinetuneConfig(Section):
                 "model.three_tasks = False only generates: set data.tasks.edit and data.tasks.inpaint to 0, "
                 "or model.three_tasks = True"
             )
+        if self.data.heldout_share <= 0:
+            raise ValueError("data.heldout_share = 0 leaves nothing to validate with: give a share such as 0.01")
         if self.data.source == EMBEDDED and self.data.num_rows < self.run.global_batch_size:
             raise ValueError(
                 f"data.num_rows = {self.data.num_rows} does not fill one global batch of "

@@ -95,69 +95,9 @@ class StudentConfig(OptimizerConfig):
     """Decay of the moving average that is evaluated and exported; 0 turns it off."""
     activation_checkpointing: bool = False
     """Recompute the activations of student and judge in the backward pass: less memory, two more forwards."""
-
-
-class DiscriminatorConfig(OptimizerConfig):
-    """The heads on the frozen features, and the loss they play for."""
-
-    lr: float = Field(default=1e-4, gt=0)
-    """Peak learning rate of the heads."""
-    tapped_blocks: tuple[int, ...] | None = None
-    """Transformer blocks whose image tokens are judged, counted from 0; by default every block (the paper)."""
-    width: int | None = Field(default=None, ge=8, multiple_of=8)
-    """Channels inside a head; by default a quarter of the transformer's width (ours: 4-5 % of a pass)."""
-    depth: int = Field(default=2, ge=1)
-    """Convolutions in the residual block of a head."""
-    kernel_size: Literal[1, 3, 5, 7] = 3
-    """Size of those convolutions."""
-    condition_on_sigma: bool = True
-    """Tell the heads the noise level (the paper)."""
-    condition_on_prompt: bool = True
-    """Tell the heads the pooled prompt embedding (the paper)."""
-    loss: Literal["hinge", "softplus", "bce"] = "hinge"
-    """Adversarial loss, per logit. The paper does not print it; hinge is what ADD and SANA-Sprint use."""
-    r1: Literal["none", "exact", "approximate"] = "none"
-    """Penalty on real samples: exact on the heads' inputs (ADD), or approximate on the noised latent (Seaweed-APT)."""
-    r1_weight: float = Field(default=1e-5, ge=0)
-    """Weight of that penalty: 1e-5 is ADD's for the exact one; the approximate one wants about 100 (Seaweed-APT)."""
-    r1_perturbation: float = Field(default=0.01, gt=0)
-    """Standard deviation of the perturbation of the approximate penalty."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        blocks = self.tapped_blocks
-        if blocks is not None and (not blocks or min(blocks) < 0 or list(blocks) != sorted(set(blocks))):
-            raise ValueError(f"discriminator.tapped_blocks = {blocks} must be rising, distinct and not negative")
-        return self
-
-
-class DataConfig(Section):
-    """The synthetic training set: latents that the guided teacher draws from training prompts."""
-
-    prompts: str = "stickers"
-    """Training prompts: 'stickers' (the embedded world) or a text file with one prompt per line."""
-    heldout_prompts: str = "stickers"
-    """Prompts for evaluation: 'stickers' (its held-out split) or a text file."""
-    num_latents: int = Field(default=1024, ge=1)
-    """How many latents to draw. One per prompt; prompts repeat with other noise when there are fewer."""
-    latents: str | None = None
-    """Folder of latents to reuse; by default one in run.directory, keyed by everything that shapes it."""
-    guidance_scale: float = Field(default=3.0, ge=0)
-    """Classifier-free guidance of the teacher's sampler (paper: one constant; its value is not known)."""
-    num_inference_steps: int = Field(default=28, ge=1)
-    """Steps of the teacher's sampler."""
-    shift: float | None = Field(default=None, gt=0)
-    """Timestep shift of the teacher's sampler; by default what its scheduler config says."""
-    height: int = Field(default=64, ge=16, multiple_of=16)
-    """Image height in pixels."""
-    width: int = Field(default=64, ge=16, multiple_of=16)
-    """Image width in pixels."""
-    synthesis_batch_size: int = Field(default=64, ge=1)
-    """Images that one teacher actor draws at once."""
-    seed: int = 0
-    """Seed of the prompts and of the noise that the latents grow from."""
-    allow_unguided: bool = False
-    """Train on latents made without guidance. A student of unguided latents learns to draw washed-out images."""
+    guidance_knobs: bool = False
+    """Teach the student how strongly text and source picture are followed, as two inputs that serving can turn (ours).
+    The training set must then be drawn at varied strengths."""
 
 
 class EvaluationConfig(Section):
@@ -173,6 +113,12 @@ class EvaluationConfig(Section):
     """Numbers of student steps to draw and to score."""
     num_sample_prompts: int = Field(default=8, ge=1)
     """Columns of samples.png."""
+    num_exercises: int = Field(default=128, ge=1)
+    """Held-out edits, and as many holes, for a student that was trained on these tasks of the embedded world."""
+    num_knob_edits: int = Field(default=64, ge=1)
+    """Edits that are drawn at every setting of each guidance knob."""
+    num_knob_settings: int = Field(default=5, ge=2)
+    """Strengths over the trained range of each guidance knob."""
     batch_size: int = Field(default=64, ge=1)
     """Images drawn at once."""
     seed: int = 2024

@@ -19,12 +19,15 @@ FOLDERS = ("ladd_ray", "jobs", "tune", "serve", "tests")
 
 FLOORS = {
     "ladd_ray": 0,
+    "ladd_ray.baseline_sections": 0,
     "ladd_ray.config": 0,
+    "ladd_ray.data_sections": 0,
     "ladd_ray.evaluate_config": 0,
     "ladd_ray.pretrain_config": 0,
     "ladd_ray.sections": 0,
     "ladd_ray.recipes": 0,
     "ladd_ray.interfaces": 0,
+    "ladd_ray.method_sections": 0,
     "ladd_ray.algorithm": 1,
     "ladd_ray.models": 2,
     "ladd_ray.engine": 2,

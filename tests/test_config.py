@@ -12,6 +12,8 @@ from ladd_ray.config import Config, StudentConfig, override, to_json
 
 CONFIG = Config()
 
+KNOBS = {"student.guidance_knobs": True, "data.guidance_range": (1.5, 6.0)}
+
 IMPOSSIBLE = [
     ({"run.num_workers": 3, "run.global_batch_size": 32}, "cannot be shared out evenly to 3 workers x 1"),
     ({"run.gradient_accumulation_steps": 5}, "2 workers x 5 micro batches"),
@@ -21,6 +23,18 @@ IMPOSSIBLE = [
     ({"run.engine": "local", "run.num_workers": 1, "teacher.sharded": True}, "needs run.engine = deepspeed"),
     ({"data.guidance_scale": 1.0}, "set data.allow_unguided"),
     ({"data.num_latents": 31}, "does not fill one global batch of 32"),
+    ({"student.guidance_knobs": True}, r"set .*data\.guidance_range"),
+    (KNOBS | {"data.origin": "real"}, "set data.origin = synthetic"),
+    (KNOBS | {"discriminator.condition_on_prompt": False}, "set discriminator.condition_on_prompt"),
+    (
+        {"run.global_batch_size": 2, "discriminator.loss": "softplus", "discriminator.misaligned_weight": 1.0},
+        "needs a neighbour in the micro batch",
+    ),
+    ({"discriminator.steps_per_student_step": 5, "run.steps": 4}, "no turn in 4 steps"),
+    ({"distillation.image_guidance_scale": 1.5}, "set distillation.guidance_scale above 1"),
+    ({"lora.rank": 8, "student.precision": "bf16"}, "set student.precision to teacher.precision, fp32"),
+    ({"lora.rank": 8, "student.zero_stage": 3}, "set student.zero_stage to 2 or less"),
+    ({"lora.rank": 8, "teacher.sharded": True}, "teacher.sharded to false"),
     ({"evaluation.student_steps": (1, 5)}, r"must lie in 1\.\.4"),
     ({"evaluation.student_steps": (0, 1)}, r"must lie in 1\.\.4"),
     ({"evaluation.student_steps": ()}, r"must lie in 1\.\.4"),
@@ -58,9 +72,14 @@ def test_impossible_configuration_says_what_to_do(changes: dict[str, Any], messa
         {"teacher.sharded": True},
         {"data.guidance_scale": 0.0, "data.allow_unguided": True},
         {"data.num_latents": 32},
+        KNOBS,
+        {"student.guidance_knobs": True, "method": "lcm"},
         {"noise.levels": (1.0,), "noise.probabilities": (1.0,), "noise.warmup_probabilities": (1.0,)}
         | {"evaluation.student_steps": (1,)},
         {"discriminator.tapped_blocks": (0, 3)},
+        {"discriminator.misaligned_weight": 1.0},
+        {"distillation.guidance_scale": 2.0, "distillation.image_guidance_scale": 1.5},
+        {"lora.rank": 8, "student.precision": "bf16", "teacher.precision": "bf16", "student.zero_stage": 2},
     ],
 )
 def test_the_fix_in_the_message_works(changes: dict[str, Any]) -> None:
@@ -83,9 +102,9 @@ def test_override_takes_the_strings_of_a_command_line() -> None:
     ("name", "known"),
     [
         ("student.learning_rate", "lr, lr_schedule"),
-        ("studnet.lr", "discriminator, evaluation"),
-        ("student.lr.peak", "discriminator, evaluation"),
-        ("lr", "discriminator, evaluation"),
+        ("studnet.lr", "discriminator, distillation, evaluation"),
+        ("student.lr.peak", "discriminator, distillation, evaluation"),
+        ("lr", "discriminator, distillation, evaluation"),
     ],
 )
 def test_unknown_name_lists_the_known_ones(name: str, known: str) -> None:
@@ -112,7 +131,9 @@ def test_json_holds_the_whole_tree() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    sections = {name: field.annotation for name, field in Config.model_fields.items() if name != "recipe"}
+    sections = {
+        name: field.annotation for name, field in Config.model_fields.items() if name not in ("recipe", "method")
+    }
     missing = [
         f"{section}.{name}"
         for section, model in sections.items()

@@ -11,6 +11,7 @@ width of a head, o condition size.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -31,7 +32,7 @@ class DiscriminatorHeads(nn.Module):
 
     def __init__(
         self,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         pooled_size: int,
         *,
         num_blocks: int,
@@ -44,10 +45,10 @@ class DiscriminatorHeads(nn.Module):
         """Builds the heads.
 
         Args:
-            hidden_size: Width d of the features.
+            hidden_size: Width d of the features, or one for each block.
             pooled_size: Width p of the pooled prompt embedding.
             num_blocks: Number of blocks that are judged, each by its own head.
-            width: Channels inside a head, a multiple of 8; by default a quarter of ``hidden_size``.
+            width: Channels inside a head, a multiple of 8; by default a quarter of the widest features.
             depth: Convolutions in the residual block.
             kernel_size: Their size, odd.
             condition_on_sigma: Tell the heads the noise level.
@@ -57,17 +58,19 @@ class DiscriminatorHeads(nn.Module):
             ValueError: The width is not a multiple of 8.
         """
         super().__init__()
-        width = width or hidden_size // 4
+        hidden_sizes = [hidden_size] * num_blocks if isinstance(hidden_size, int) else list(hidden_size)
+        assert len(hidden_sizes) == num_blocks, "one width of features for each block"
+        width = width or max(hidden_sizes) // 4
         if width % CHANNELS_PER_GROUP:
             raise ValueError(f"heads cannot be {width} channels wide: set discriminator.width to a multiple of 8")
         self.heads = nn.ModuleList(
             Head(
-                _trunk(hidden_size, width, depth=depth, kernel_size=kernel_size),
+                _trunk(hidden, width, depth=depth, kernel_size=kernel_size),
                 width,
                 sigma_embedding=SigmaEmbedding() if condition_on_sigma else None,
                 prompt_embedding=PromptEmbedding(pooled_size) if condition_on_prompt else None,
             )
-            for _ in range(num_blocks)
+            for hidden in hidden_sizes
         )
 
     @classmethod

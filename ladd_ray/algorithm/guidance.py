@@ -4,10 +4,14 @@ Text alone (Ho and Salimans 2022):      v = v(negative) + s (v(prompt) - v(negat
 Text and image (Brooks et al. 2023,     v = v(negative, -) + s_image (v(negative, source) - v(negative, -))
 InstructPix2Pix, equation 3):             + s_text (v(prompt, source) - v(negative, source))
 
-Shape legend: b batch, c latent channels, h w latent height and width.
+Scales may differ from row to row, so that one batch holds targets of many strengths.
+
+Shape legend: b batch, c latent channels, h w latent height and width, k terms of a sum.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -15,6 +19,9 @@ from torch import Tensor
 
 from ladd_ray.algorithm.tasks import without_source
 from ladd_ray.interfaces import Condition, Denoiser
+
+Scale = float | Tensor
+"""One strength for all rows, or one for each (b,)."""
 
 
 def guided_velocity(
@@ -24,8 +31,8 @@ def guided_velocity(
     sigma: Tensor,
     prompt: Condition,
     negative_prompt: Condition,
-    guidance_scale: float,
-    image_guidance_scale: float = 1.0,
+    guidance_scale: Scale,
+    image_guidance_scale: Scale = 1.0,
 ) -> Tensor:
     """Velocity (b, c, h, w), from one forward over all terms that the scales ask for.
 
@@ -41,23 +48,37 @@ def guided_velocity(
     Raises:
         ValueError: image guidance without text guidance.
     """
-    terms = _terms(prompt, negative_prompt.expand(len(x_sigma)), text=guidance_scale, image=image_guidance_scale)
+    scales = _Scales.of(guidance_scale, image_guidance_scale, rows=len(x_sigma))
+    terms = _terms(prompt, negative_prompt.expand(len(x_sigma)), scales)
     count = len(terms)
     velocities = denoiser(
         x_sigma.repeat(count, 1, 1, 1), sigma.repeat(count), *Condition.concatenate(*(term for term, _ in terms))
     )
-    weights = x_sigma.new_tensor([weight for _, weight in terms])
-    return torch.einsum("kbchw,k->bchw", rearrange(velocities, "(k b) c h w -> k b c h w", k=count), weights)
+    weights = torch.stack([weight for _, weight in terms]).to(x_sigma)
+    return torch.einsum("kbchw,kb->bchw", rearrange(velocities, "(k b) c h w -> k b c h w", k=count), weights)
 
 
-def _terms(prompt: Condition, negative: Condition, *, text: float, image: float) -> list[tuple[Condition, float]]:
-    """The equations above, sorted by velocity; the weights add up to 1."""
-    has_source = prompt.task_channels is not None
-    if text <= 1:
-        if has_source and image != 1:
-            raise ValueError(f"image guidance {image} needs text guidance above 1, which is {text}")
-        return [(prompt, 1.0)]
+class _Scales(NamedTuple):
+    """Strengths (b,) of the rows, on the CPU: which terms are needed is decided without waiting for the device."""
+
+    text: Tensor
+    image: Tensor
+
+    @classmethod
+    def of(cls, text: Scale, image: Scale, *, rows: int) -> _Scales:
+        both = [torch.as_tensor(scale, dtype=torch.float64, device="cpu").expand(rows) for scale in (text, image)]
+        return cls(both[0].clamp(min=1), both[1])
+
+
+def _terms(prompt: Condition, negative: Condition, scales: _Scales) -> list[tuple[Condition, Tensor]]:
+    """The equations above, sorted by velocity, each with its weights (b,); those of a row add up to 1."""
+    text, image = scales
+    by_image = prompt.task_channels is not None and bool((image != 1).any())
+    if by_image and bool(((text == 1) & (image != 1)).any()):
+        raise ValueError("image guidance needs text guidance above 1 in the same row: raise it, or set the other to 1")
+    if not (text > 1).any():
+        return [(prompt, torch.ones_like(text))]
     negative = negative._replace(task_channels=prompt.task_channels)
-    if not has_source or image == 1:
+    if not by_image:
         return [(negative, 1 - text), (prompt, text)]
     return [(without_source(negative), 1 - image), (negative, image - text), (prompt, text)]

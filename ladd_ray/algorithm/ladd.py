@@ -5,12 +5,13 @@
     fake = features((1 - sigma') x0_pred + sigma' noise', sigma')    sigma': logit-normal             [paper]
     real = features((1 - sigma') x0 + sigma' noise'', sigma')        noised like the fake              [ours]
     L_heads = mean max(0, 1 - heads(real)) + mean max(0, 1 + heads(fake)) + penalty     as in ADD      [ours]
-    L_student = - mean heads(fake)                       nothing but the adversarial loss             [paper]
+    L_student = - mean heads(fake)                       on synthetic data nothing else               [paper]
+                + distillation loss                      on real data; see ``distillation``           [paper]
 
 ``features`` is the frozen teacher up to its last tapped block; means run over samples, heads and tokens.
 The student and the features run once per step: the heads' turn takes the fake's features without their
-graph, the student's turn with it. That costs 6 forwards of the network, separate passes would cost 8.
-[ours] A step reads
+graph, the student's turn with it. That costs 6 forwards of the network, separate passes cost 8: ``judge``
+without a graph first, ``generate`` and ``judge_fake`` again in the student's turn. [ours] A step reads
 
     drawn = draw(batch, config.noise, step=step, seed=seed)
     x0_pred = generate(student, batch, drawn=drawn)
@@ -22,6 +23,8 @@ graph, the student's turn with it. That costs 6 forwards of the network, separat
 Shape legend: b batch, c latent channels, h w latent height and width, d feature width, p pooled width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,9 +32,11 @@ import torch
 from torch import Tensor
 
 from ladd_ray.algorithm import flow, levels, noise
-from ladd_ray.algorithm.losses import ADVERSARIAL_LOSSES, approximate_r1, exact_r1, flatten_logits
+from ladd_ray.algorithm.health import Verdict
+from ladd_ray.algorithm.losses import ADVERSARIAL_LOSSES, LogitLoss, approximate_r1, exact_r1, flatten_logits
+from ladd_ray.algorithm.strengths import judged_prompt
 from ladd_ray.config import DiscriminatorConfig, NoiseConfig
-from ladd_ray.interfaces import Denoiser, FeatureExtractor, Heads, LatentBatch
+from ladd_ray.interfaces import Condition, Denoiser, FeatureExtractor, Heads, LatentBatch
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,18 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Misaligned:
+    """Real latents under the prompt of their neighbour in the micro batch."""
+
+    features: list[Tensor]
+    """One map (b, d, h/2, w/2) for each tapped block, without a graph."""
+    pooled_prompt_embeds: Tensor
+    """The neighbours' prompts (b, p)."""
+    differs: Tensor
+    """Where that is another prompt (b,), bool; the other rows are aligned and count for nothing."""
+
+
+@dataclass(frozen=True)
 class Judged:
     """What the frozen teacher sees: one map of features (b, d, h/2, w/2) for each tapped block."""
 
@@ -65,7 +82,9 @@ class Judged:
     sigma: Tensor
     """Level at which it looked (b,)."""
     pooled_prompt_embeds: Tensor
-    """The prompts (b, p)."""
+    """The prompts (b, p), with their strengths where there are any; see ``strengths.judged_prompt``."""
+    misaligned: Misaligned | None = None
+    """Only where the heads are to call it fake."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,8 @@ class Terms:
 
     loss: Tensor
     metrics: Mapping[str, Tensor]
+    verdict: Verdict | None = None
+    """Of the heads' turn: what they said, for the health of the run."""
 
 
 def draw(batch: LatentBatch, config: NoiseConfig, *, step: int, seed: int) -> Draw:
@@ -111,15 +132,23 @@ def judge(
 ) -> Judged:
     """Noises the student's and the teacher's latents to one level and reads the frozen teacher's features."""
     sigma = drawn.renoise_sigma
-    fake = features(flow.add_noise(x0_pred, drawn.fake_noise, sigma), sigma, *batch.prompt)
+    fake = judge_fake(features, x0_pred, batch=batch, drawn=drawn)
     x_real = flow.add_noise(batch.latents, drawn.real_noise, sigma)
-    nearby = None
+    nearby, misaligned = None, None
     with torch.no_grad():
         real = features(x_real, sigma, *batch.prompt)
         if config.r1 == "approximate":
             x_nearby = x_real + config.r1_perturbation * drawn.perturbation
             nearby = features(x_nearby, sigma, *batch.prompt)
-    return Judged(fake, real, nearby, sigma, batch.prompt.pooled_prompt_embeds)
+        if config.misaligned_weight:
+            misaligned = _judge_misaligned(features, x_real, sigma=sigma, prompt=batch.prompt)
+    return Judged(fake, real, nearby, sigma, judged_prompt(batch.prompt), misaligned)
+
+
+def judge_fake(features: FeatureExtractor, x0_pred: Tensor, *, batch: LatentBatch, drawn: Draw) -> list[Tensor]:
+    """Features of the student's noised latents, with the graph back to the student: one map for each tapped block."""
+    sigma = drawn.renoise_sigma
+    return features(flow.add_noise(x0_pred, drawn.fake_noise, sigma), sigma, *batch.prompt)
 
 
 def discriminator_loss(heads: Heads, judged: Judged, *, config: DiscriminatorConfig) -> Terms:
@@ -139,14 +168,49 @@ def discriminator_loss(heads: Heads, judged: Judged, *, config: DiscriminatorCon
             penalty = approximate_r1(real, _nearby_logits(heads, judged))
         loss = loss + config.r1_weight * penalty
         metrics["discriminator/r1"] = penalty.detach()
-    return Terms(loss, {"discriminator/loss": loss.detach(), **metrics})
+    if judged.misaligned is not None:
+        misaligned = _misaligned_loss(heads, judged.misaligned, sigma=judged.sigma, loss=adversarial.fake)
+        loss = loss + config.misaligned_weight * misaligned
+        metrics["discriminator/misaligned_loss"] = misaligned.detach()
+    verdict = Verdict.of(real_logits, fake_logits, sigma=judged.sigma)
+    return Terms(loss, {"discriminator/loss": loss.detach(), **metrics}, verdict)
 
 
-def student_loss(heads: Heads, judged: Judged, *, config: DiscriminatorConfig) -> Terms:
-    """The student's turn: look real at every token. The heads must not require gradients here."""
+def student_loss(
+    heads: Heads, judged: Judged, *, config: DiscriminatorConfig, distillation: Tensor | None = None
+) -> Terms:
+    """The student's turn: look real at every token. The heads must not require gradients here.
+
+    Args:
+        heads: the judge.
+        judged: its ``fake`` with the graph back to the student.
+        config: names the loss.
+        distillation: a second loss, already weighted, one value for each sample (b,).
+    """
     fake = flatten_logits(_logits(heads, judged.fake, judged=judged))
     loss = ADVERSARIAL_LOSSES[config.loss].student(fake).mean()
-    return Terms(loss, {"student/loss": loss.detach()})
+    if distillation is None:
+        return Terms(loss, {"student/loss": loss.detach()})
+    metrics = {"student/adversarial_loss": loss.detach(), "student/distillation_loss": distillation.detach().mean()}
+    loss = loss + distillation.mean()
+    return Terms(loss, {"student/loss": loss.detach(), **metrics})
+
+
+def _judge_misaligned(features: FeatureExtractor, x_real: Tensor, *, sigma: Tensor, prompt: Condition) -> Misaligned:
+    neighbour = prompt.rows(torch.arange(len(x_real), device=x_real.device).roll(1))
+    # Source and mask stay: a picture that does not fit its hole would be too easy to call fake.
+    condition = prompt._replace(
+        prompt_embeds=neighbour.prompt_embeds, pooled_prompt_embeds=neighbour.pooled_prompt_embeds
+    )
+    differs = (neighbour.prompt_embeds != prompt.prompt_embeds).flatten(1).any(dim=1)
+    return Misaligned(features(x_real, sigma, *condition), judged_prompt(condition), differs)
+
+
+def _misaligned_loss(heads: Heads, misaligned: Misaligned, *, sigma: Tensor, loss: LogitLoss) -> Tensor:
+    """Mean over tokens, heads, and the samples whose neighbour has another prompt."""
+    logits = heads(misaligned.features, sigma, misaligned.pooled_prompt_embeds)
+    rows = torch.stack([loss(head_logits.float()).flatten(1).mean(dim=1) for head_logits in logits]).mean(dim=0)
+    return (rows * misaligned.differs).sum() / misaligned.differs.sum().clamp(min=1)
 
 
 def _logits(heads: Heads, features: list[Tensor], *, judged: Judged) -> list[Tensor]:

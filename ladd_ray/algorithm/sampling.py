@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ladd_ray.algorithm import flow
-from ladd_ray.algorithm.guidance import guided_velocity
+from ladd_ray.algorithm.guidance import Scale, guided_velocity
 from ladd_ray.interfaces import Condition, Denoiser
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -76,8 +76,8 @@ def sample_teacher(
     negative_prompt: Condition,
     noise: Tensor,
     sigmas: Sequence[float],
-    guidance_scale: float,
-    image_guidance_scale: float = 1.0,
+    guidance_scale: Scale,
+    image_guidance_scale: Scale = 1.0,
 ) -> Tensor:
     """Clean latents (b, c, h, w) by Euler steps under classifier-free guidance.
 
@@ -87,8 +87,8 @@ def sample_teacher(
         negative_prompt: One row for every sample, or a single one for all.
         noise: Pure noise to start from (b, c, h, w).
         sigmas: Levels with the final 0, see ``flow.teacher_sigmas``.
-        guidance_scale: 1 turns guidance off.
-        image_guidance_scale: of the source of an edit; 1 turns it off.
+        guidance_scale: 1 turns guidance off. One for all, or one for each sample (b,).
+        image_guidance_scale: of the source of an edit; 1 turns it off. Likewise.
     """
 
     def velocity(x_sigma: Tensor, sigma: Tensor) -> Tensor:

@@ -10,9 +10,8 @@ from functools import lru_cache
 
 import torch
 
-from ladd_ray.data.latents import StoredLatents
 from ladd_ray.data.task_set import Bucket, TaskSet
-from ladd_ray.interfaces import Condition, LatentBatch
+from ladd_ray.interfaces import LatentBatch
 
 
 @dataclass(frozen=True)
@@ -63,44 +62,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class BatchStream:
-    """An endless shuffled stream over stored latents."""
-
-    stored: StoredLatents
-    global_batch_size: int
-    micro_batch_size: int
-    seed: int
-
-    def positions(self, step: int, micro_step: int, *, rank: int, world_size: int) -> range:
-        """See ``Schedule.positions``."""
-        return self._schedule.positions(step, micro_step, rank=rank, world_size=world_size)
-
-    def batch(
-        self, step: int, micro_step: int, *, rank: int, world_size: int, device: torch.device | str
-    ) -> LatentBatch:
-        """That micro batch, in fp32, on ``device``."""
-        positions = self.positions(step, micro_step, rank=rank, world_size=world_size)
-        _, rows = self._schedule.rows(positions)
-        prompt = Condition(self.stored.prompt_embeds[rows], self.stored.pooled_prompt_embeds[rows])
-        return LatentBatch(
-            latents=self.stored.latents[rows].to(device, torch.float32),
-            prompt=prompt.to(device, torch.float32),
-            sample_ids=tuple(positions),
-        )
-
-    @property
-    def _schedule(self) -> Schedule:
-        return Schedule((len(self.stored),), self.global_batch_size, self.micro_batch_size, self.seed)
-
-
-@dataclass(frozen=True)
-class TaskStream:
-    """An endless shuffled stream over rows of three tasks; a step has pictures of one size and mixes tasks."""
+    """An endless shuffled stream over stored rows; a step has pictures of one size and mixes tasks."""
 
     buckets: tuple[Bucket, ...]
     schedule: Schedule
 
     @classmethod
-    def over(cls, stored: TaskSet, *, global_batch_size: int, micro_batch_size: int, seed: int) -> TaskStream:
+    def over(cls, stored: TaskSet, *, global_batch_size: int, micro_batch_size: int, seed: int) -> BatchStream:
         """The stream over a whole set."""
         sizes = tuple(len(bucket) for bucket in stored.buckets)
         return cls(stored.buckets, Schedule(sizes, global_batch_size, micro_batch_size, seed))

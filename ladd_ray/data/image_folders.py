@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ladd_ray.data.items import Item, Record, Shard, items_of
-from ladd_ray.pretrain_config import TaskDataConfig
+from ladd_ray.data_sections import TaskDataConfig
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 METADATA_NAME = "metadata.jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ladd_ray.pretrain_config import TaskDataConfig, TaskShares
+from ladd_ray.data_sections import TaskDataConfig, TaskShares
 
 Task = Literal["generate", "edit", "inpaint"]
 

@@ -1,9 +1,9 @@
 """Inpainting masks for scenes of the embedded world, each a pure function of (seed, index) and the scene.
 
-A mask is made of cells, RASTER x RASTER pixels, so that every latent is either given or asked for. At least one
+A mask is made of cells, CELL x CELL pixels, so that every latent is either given or asked for. At least one
 cell is asked for and at least one is given.
 
-Shapes: r, c rows and columns of cells; h, w height and width in pixels, h = RASTER r and w = RASTER c.
+Shapes: r, c rows and columns of cells; h, w height and width in pixels, h = CELL r and w = CELL c.
 """
 
 import math
@@ -16,9 +16,12 @@ import numpy as np
 from einops import repeat
 from numpy.typing import NDArray
 
-from ladd_ray.data.stickers import RASTER, Scene
+from ladd_ray.data.stickers import Scene
 
-__all__ = ["MASK_KINDS", "Mask", "draw_mask", "inpainting_mask"]
+__all__ = ["CELL", "MASK_KINDS", "Mask", "draw_mask", "inpainting_mask"]
+
+CELL = 8
+"""Side of a cell in pixels: one latent."""
 
 MASK_KINDS: Mapping[str, float] = {"box": 0.30, "half": 0.20, "strokes": 0.25, "object": 0.25}
 """Kinds of mask and how often each is drawn."""
@@ -46,7 +49,7 @@ class Mask:
 
     def pixels(self) -> NDArray[np.bool_]:
         """(h, w) bool."""
-        return repeat(self.cells, "r c -> (r y) (c x)", y=RASTER, x=RASTER)
+        return repeat(self.cells, "r c -> (r y) (c x)", y=CELL, x=CELL)
 
 
 def inpainting_mask(seed: int, index: int, scene: Scene) -> NDArray[np.bool_]:
@@ -64,7 +67,7 @@ def draw_mask(seed: int, index: int, scene: Scene) -> Mask:
 
 
 def _nothing(scene: Scene) -> Cells:
-    return np.zeros((scene.height // RASTER, scene.width // RASTER), dtype=bool)
+    return np.zeros((scene.height // CELL, scene.width // CELL), dtype=bool)
 
 
 def _box(generator: random.Random, scene: Scene) -> Cells:
@@ -119,7 +122,7 @@ def _object(generator: random.Random, scene: Scene) -> Cells:
     The silhouette would give the answer away, and an even margin the size.
     """
     cells = _nothing(scene)
-    left, top, right, bottom = (edge // RASTER for edge in generator.choice(scene.objects).box)
+    left, top, right, bottom = (edge // CELL for edge in generator.choice(scene.objects).box)
     cells[top:bottom, left:right] = True
     for turns in generator.sample(range(4), 4) + generator.sample(range(4), generator.randint(0, 4)):
         grown = _grown(cells, turns)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from ladd_ray.data.items import Item, Record, Shard, items_of
-from ladd_ray.pretrain_config import TaskDataConfig
+from ladd_ray.data_sections import TaskDataConfig
 
 READ_ROWS = 64
 

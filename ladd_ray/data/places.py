@@ -23,9 +23,6 @@ SIDES: Mapping[Side, str] = {
 NEAR = 0.42
 """Greatest depth at which an object is "on the left", or at another side."""
 
-SHORTEST_MOVE = 2 * RASTER
-"""A shorter way would hardly be seen."""
-
 
 def reading_order(item: Sticker) -> tuple[int, int]:
     """Sort key: from the top, then from the left."""
@@ -67,15 +64,14 @@ def another(scene: Scene, concept: str, *, side: Side | None = None) -> Sticker 
 def moved(scene: Scene, item: Sticker, *, side: Side) -> Sticker | None:
     """An object of the scene pushed straight to a side, as far as a free place goes; it may pass others.
 
-    `None` when it is there already, cannot get there, or would move by less than `SHORTEST_MOVE`.
+    `None` when it is there already or cannot get there.
     """
     others = [other for other in scene.objects if other != item]
     straight = [place for place in _places(item, scene=scene) if _on_one_line(place, item, side=side)]
     free = [place for place in straight if _is_free(place, others)]
     nearest = min(free, key=lambda place: depth(place, side, scene=scene))
-    way = abs(nearest.left - item.left) + abs(nearest.top - item.top)
     arrives = depth(nearest, side, scene=scene) <= NEAR < depth(item, side, scene=scene)
-    return nearest if arrives and way >= SHORTEST_MOVE else None
+    return nearest if arrives else None
 
 
 def _places(item: Sticker, *, scene: Scene) -> Iterator[Sticker]:

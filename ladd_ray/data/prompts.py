@@ -8,11 +8,10 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from ladd_ray.data import stickers
+from ladd_ray.data_sections import EMBEDDED
 
-EMBEDDED = "stickers"
 
-
-def read_prompts(source: str, count: int, *, split: stickers.Split, seed: int) -> list[str]:
+def read_prompts(source: str, count: int, *, split: stickers.Split, seed: int, start: int = 0) -> list[str]:
     """``count`` prompts; a file with fewer lines is repeated.
 
     Args:
@@ -20,19 +19,21 @@ def read_prompts(source: str, count: int, *, split: stickers.Split, seed: int) -
         count: how many.
         split: part of the embedded world; files have no split.
         seed: of the embedded world's captions.
+        start: number of the first of them.
 
     Raises:
         ValueError: the file does not exist or holds no prompt.
     """
     if source == EMBEDDED:
-        return stickers.captions(seed, 0, count=count, split=split)
+        return stickers.captions(seed, start, count=count, split=split)
     path = Path(source).expanduser()
     if not path.is_file():
         raise ValueError(f"no prompt file at {path}: give a text file with one prompt per line, or '{EMBEDDED}'")
     prompts = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     if not prompts:
         raise ValueError(f"{path} holds no prompt: write one per line")
-    return list(islice(cycle(prompts), count))
+    first = start % len(prompts)
+    return list(islice(cycle(prompts), first, first + count))
 
 
 def prompts_fingerprint(prompts: Sequence[str]) -> str:

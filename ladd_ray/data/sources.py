@@ -10,7 +10,7 @@ from ladd_ray.data.items import Shard
 from ladd_ray.data.parquet_files import parquet_shards
 from ladd_ray.data.task_world import world_shards
 from ladd_ray.data.webdataset import tar_shards
-from ladd_ray.pretrain_config import EMBEDDED, TaskDataConfig
+from ladd_ray.data_sections import EMBEDDED, TaskDataConfig
 
 
 def list_shards(config: TaskDataConfig) -> list[Shard]:
@@ -52,4 +52,11 @@ def source_fingerprint(config: TaskDataConfig) -> str:
     root = Path(config.source)
     files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else source_files(config)
     listing = "\n".join(f"{file} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()[:16]
+
+
+def reading_fingerprint(config: TaskDataConfig) -> str:
+    """Of the files and of all settings that decide which rows come of them."""
+    columns = (config.image_column, config.prompt_column, config.source_column, config.mask_column)
+    listing = "\n".join([source_fingerprint(config), *columns, str(config.views)])
     return hashlib.sha256(listing.encode()).hexdigest()[:16]

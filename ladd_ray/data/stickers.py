@@ -27,8 +27,8 @@ from ladd_ray.data.artwork import CONCEPTS, STYLES, sprite
 from ladd_ray.data.wording import NUMBERS, caption, subject_phrase
 
 __all__ = [
-    "BACKGROUNDS", "CATEGORIES", "CONCEPTS", "RASTER", "RELATIONS", "STYLES", "Combination", "Scene", "Split",
-    "Sticker", "captions", "combinations", "is_held_out", "render", "scene",
+    "BACKGROUNDS", "CATEGORIES", "CONCEPTS", "FRAMES", "RASTER", "RELATIONS", "STYLES", "Combination", "Scene",
+    "Split", "Sticker", "captions", "combinations", "is_held_out", "render", "scene",
 ]  # fmt: skip
 
 Split = Literal["train", "heldout"]
@@ -52,12 +52,15 @@ RELATIONS: Mapping[str, Literal["horizontal", "vertical"]] = {
 HELD_OUT_SHARE = 1 / 12
 """Share of the combinations that the train split never shows."""
 
-MIN_SIDE = 32
-"""Smallest height and width at which three objects can still be told apart, in pixels."""
+RASTER = 16
+"""Objects begin and end at multiples of this, in pixels: one patch of 2 x 2 latents. A drawing of one size then has one
+look to the transformer, and not 256, so that a small model can learn all drawings in an hour on a CPU."""
 
-RASTER = 8
-"""Objects begin and end at multiples of this, in pixels: one latent. A drawing then has four looks to a transformer
-with 2 x 2 patches, and not 256, so that a small model can learn all drawings in hours."""
+MIN_SIDE = 4 * RASTER
+"""Smallest height and width, in pixels: two objects of two units fit in any direction, and three somehow."""
+
+FRAMES = ((64, 64), (64, 96), (96, 64))
+"""Heights and widths of the frames that models learn and that scores look at: square, wide and tall."""
 
 Combination = tuple[str, str, str]
 Interval = tuple[int, int]
@@ -210,13 +213,14 @@ def _place(generator: random.Random, subject: _Subject, *, height: int, width: i
     places = generator.sample(list(product(rows, columns)), count)
     if subject.relation is not None:
         places.sort(reverse=subject.relation in ("right of", "below"))
-    largest = 0.94 if count == 1 else 1.0
+    share = 0.94 if count == 1 else 1.0
     # Related objects stay near the common axis: far off it, "left of" would read as "above".
     freedom = 1.0 if subject.relation is None else 0.4
     stickers = []
     for concept, ((top, bottom), (left, right)) in zip(subject.concepts, places, strict=True):
         side = min(bottom - top, right - left)
-        size = generator.randint(math.ceil(0.7 * side), math.floor(largest * side))
+        smallest = math.ceil(0.7 * side)
+        size = generator.randint(smallest, max(smallest, math.floor(share * side)))
         x = left + _offset(generator, right - left - size, freedom=freedom)
         y = top + _offset(generator, bottom - top - size, freedom=freedom)
         stickers.append(Sticker(concept, subject.style, left=x * RASTER, top=y * RASTER, size=size * RASTER))

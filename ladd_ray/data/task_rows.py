@@ -1,4 +1,4 @@
-"""How a row of three tasks is stored: a folder of parquet files, and how it was made.
+"""How a training row is stored: a folder of parquet files, and how it was made.
 
 Tensors lie in the files as the bytes of their fp16 values, since pictures of several sizes share a file.
 
@@ -23,18 +23,27 @@ from ladd_ray.interfaces import Condition
 EMPTY_PROMPT_NAME = "empty_prompt.safetensors"
 SCHEMA = pa.schema(
     [
-        ("id", pa.int64()), ("heldout", pa.bool_()), ("task", pa.string()),
+        ("id", pa.int64()), ("heldout", pa.bool_()), ("task", pa.string()), ("prompt", pa.string()),
+        ("real", pa.bool_()), ("text_guidance", pa.float32()), ("image_guidance", pa.float32()),
         ("channels", pa.int32()), ("height", pa.int32()), ("width", pa.int32()),
         ("latents", pa.binary()), ("source", pa.binary()), ("mask", pa.binary()),
         ("prompt_embeds", pa.binary()), ("pooled_prompt_embeds", pa.binary()),
     ]
 )  # fmt: skip
-"""Channels, height and width are those of the latents. Source and mask are empty where a task has none."""
+"""Channels, height and width are those of the latents. Source and mask are empty where a task has none, embeddings
+where they are not stored."""
+SIZE = ("channels", "height", "width")
+"""The columns of a row's size."""
+EMBEDDINGS = ("prompt_embeds", "pooled_prompt_embeds")
+TENSORS = ("latents", "source", *EMBEDDINGS)
+"""The fp16 columns."""
+SCALARS = ("id", "heldout", "task", "prompt", "real", "text_guidance", "image_guidance")
+"""The columns that are no tensors."""
 
 
 @dataclass(frozen=True)
-class TaskProvenance(Facts):
-    """Everything that shapes an encoded set."""
+class EncodedProvenance(Facts):
+    """Everything that shapes a set of encoded pictures."""
 
     encoders: str
     """Fingerprint of autoencoder and text towers."""
@@ -46,41 +55,76 @@ class TaskProvenance(Facts):
 
 
 @dataclass(frozen=True)
-class EncodedRow:
-    """One row on its way into a file."""
+class DrawnProvenance(Facts):
+    """Everything that shapes a set that a teacher draws."""
+
+    teacher: str
+    """Fingerprint of the teacher's transformer and of every component's configuration."""
+    encoders: str
+    """Fingerprint of autoencoder and text towers."""
+    prompts: str
+    """Fingerprint of the prompts, in order; empty where none are drawn."""
+    pictures: str
+    """Fingerprint of files and of how they are read, or the name of the embedded world; empty where none are read."""
+    tasks: str
+    """Shares of the tasks."""
+    origin: str
+    num_latents: int
+    guidance_scale: str
+    """One number, or the smallest and the largest."""
+    image_guidance_scale: str
+    num_inference_steps: int
+    shift: float
+    sizes: str
+    """Of the pictures, in pixels."""
+    seed: int
+    precision: str
+    store_prompt_embeds: bool
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One row on its way into a file, or into a batch."""
 
     id: int
     """Names the row in its set; rows are read in this order."""
     heldout: bool
     task: str
+    prompt: str
+    real: bool
+    """The latents are an encoded picture; else a teacher drew them."""
     latents: Tensor
     """(c, h, w)."""
-    prompt_embeds: Tensor
+    prompt_embeds: Tensor | None
     """(l, e)."""
-    pooled_prompt_embeds: Tensor
+    pooled_prompt_embeds: Tensor | None
     """(p,)."""
     source: Tensor | None = None
     """Latents (c, h, w) of the picture to edit, or of the one whose hole was blanked."""
     mask: Tensor | None = None
     """(h, w) bool, True in the hole."""
+    text_guidance: float = 1.0
+    """Of the teacher that drew it."""
+    image_guidance: float = 1.0
 
 
-def to_table(rows: Sequence[EncodedRow]) -> pa.Table:
+def to_table(rows: Sequence[TaskRow]) -> pa.Table:
     """The rows as they are stored."""
     columns = [
         {
-            "id": row.id, "heldout": row.heldout, "task": row.task,
+            **{name: getattr(row, name) for name in SCALARS},
             **dict(zip(SIZE, row.latents.shape, strict=True)),
-            **{name: _to_bytes(getattr(row, name), np.float16) for name in TENSORS}, "mask": _to_bytes(row.mask, bool),
+            **{name: _to_bytes(getattr(row, name), np.float16) for name in TENSORS},
+            "mask": _to_bytes(row.mask, bool),
         }
         for row in rows
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(columns, schema=SCHEMA)
 
 
 def save_empty_prompt(folder: Path, prompt: Condition) -> None:
-    """Keep the embeddings of no text beside the rows; every encoder writes the same."""
-    tensors = {"prompt_embeds": prompt.prompt_embeds, "pooled_prompt_embeds": prompt.pooled_prompt_embeds}
+    """Keep the embeddings of no text beside the rows; every worker writes the same."""
+    tensors = {name: getattr(prompt, name) for name in EMBEDDINGS}
     partial = folder / f"{EMPTY_PROMPT_NAME}.{uuid4().hex}.part"
     save_file({name: tensor.cpu().float().contiguous() for name, tensor in tensors.items()}, partial)
     partial.replace(folder / EMPTY_PROMPT_NAME)
@@ -90,13 +134,6 @@ def load_empty_prompt(folder: Path) -> Condition:
     """What ``save_empty_prompt`` kept, one row."""
     tensors = load_file(folder / EMPTY_PROMPT_NAME)
     return Condition(tensors["prompt_embeds"], tensors["pooled_prompt_embeds"])
-
-
-SIZE = ("channels", "height", "width")
-"""The columns of a row's size."""
-
-TENSORS = ("latents", "source", "prompt_embeds", "pooled_prompt_embeds")
-"""The fp16 columns."""
 
 
 def _to_bytes(tensor: Tensor | None, dtype: type) -> bytes:

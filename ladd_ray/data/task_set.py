@@ -1,60 +1,37 @@
 """A finished set of rows, as training sees it: by picture size, in memory where it fits, else read row by row.
 
-Shape legend: n rows of one size, b batch, c latent channels, h w latent, l prompt tokens, e embedding width,
-p pooled width.
+Shape legend: n rows of one size, b batch, c latent channels, h w latent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ladd_ray.algorithm.tasks import inpaint_channels
-from ladd_ray.data.provenance import read_facts
-from ladd_ray.data.task_rows import SIZE, TaskProvenance, load_empty_prompt
+from ladd_ray.data.provenance import require_intact
+from ladd_ray.data.rows import Rows, Wanted, on_device
+from ladd_ray.data.task_rows import EMBEDDINGS, SIZE, load_empty_prompt
 from ladd_ray.interfaces import Condition, LatentBatch
 
 INDEX = ("id", "heldout", *SIZE)
+STRENGTHS = ("text_guidance", "image_guidance")
+
+LatentSize = tuple[int, int, int]
+"""Channels, height and width of latents."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one picture size, half precision: 15 KB each in the embedded world, 3 MB at 512 px with T5."""
-
-    latents: Tensor
-    """(n, c, h, w)."""
-    sources: Tensor | None
-    """(n, c, h, w), 0 where a row has none; None for a network that only generates."""
-    masks: Tensor | None
-    """(n, 1, h, w) bool, True where to draw; None for a network that only generates."""
-    prompt_embeds: Tensor
-    """(n, l, e)."""
-    pooled_prompt_embeds: Tensor
-    """(n, p)."""
-
-    def pick(self, rows: Tensor) -> Rows:
-        """Some of them."""
-        return Rows(
-            self.latents[rows],
-            None if self.sources is None else self.sources[rows],
-            None if self.masks is None else self.masks[rows],
-            self.prompt_embeds[rows],
-            self.pooled_prompt_embeds[rows],
-        )
-
-
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a row lies."""
 
     file: Path
@@ -64,17 +41,24 @@ class Place:
     """Row in the group."""
 
 
+class Column(NamedTuple):
+    """How a row's tensor lies in a file."""
+
+    shape: tuple[int, ...]
+    dtype: type
+    missing: int | None
+    """What stands in for an empty one; None where there is no such thing."""
+
+
 @dataclass(frozen=True)
 class Bucket:
     """All rows of one picture size."""
 
-    size: tuple[int, int, int]
-    """(c, h, w)."""
+    size: LatentSize
     places: tuple[Place, ...]
     """In the order of their ids."""
     empty_prompt: Condition
-    three_tasks: bool
-    """Read task channels, which a text-to-image network has no input for."""
+    wanted: Wanted
     in_memory: bool
     """Read all rows once, else those of a batch when it comes."""
 
@@ -82,23 +66,17 @@ class Bucket:
         return len(self.places)
 
     def batch(self, rows: Tensor, *, sample_ids: tuple[int, ...], device: torch.device | str) -> LatentBatch:
-        """These rows in fp32, with task channels for a network that has three tasks.
+        """These rows in fp32, with what the networks read.
 
         Raises:
             ValueError: latents are not finite.
         """
         found = self._all.pick(rows) if self.in_memory else self._read([self.places[int(row)] for row in rows])
         if not torch.isfinite(found.latents).all():
-            raise ValueError(f"{self.places[0].file.parent} holds latents that are not finite: encode in fp32 or bf16")
-        channels = None
-        if found.sources is not None and found.masks is not None:
-            channels = inpaint_channels(found.sources, found.masks)
-        prompt = Condition(found.prompt_embeds, found.pooled_prompt_embeds, channels)
-        return LatentBatch(
-            latents=found.latents.to(device, torch.float32),
-            prompt=prompt.to(device, torch.float32),
-            sample_ids=sample_ids,
-        )
+            raise ValueError(
+                f"{self.places[0].file.parent} holds latents that are not finite: make them in fp32 or bf16"
+            )
+        return on_device(found.batch(sample_ids, self.wanted), device)
 
     @cached_property
     def _all(self) -> Rows:
@@ -106,35 +84,34 @@ class Bucket:
 
     def _read(self, places: Sequence[Place]) -> Rows:
         """Each row group is read once, and rows come in the order of ``places``."""
-        wanted = sorted(range(len(places)), key=lambda index: (places[index].file, places[index].group))
-        columns = self._columns
-        arrays: dict[str, NDArray[Any]] = {
-            name: np.empty((len(places), *shape), dtype) for name, (shape, dtype, _) in columns.items()
-        }
-        for (file, group), indices in groupby(wanted, key=lambda index: (places[index].file, places[index].group)):
+        columns, tensors = self._columns, self._empty(len(places))
+        plain = ["real", *STRENGTHS, *(["prompt"] if self.wanted.encode else [])]
+        values: dict[str, list[Any]] = {name: [None] * len(places) for name in plain}
+        wanted = sorted(range(len(places)), key=lambda index: places[index][:2])
+        for (file, group), indices in groupby(wanted, key=lambda index: places[index][:2]):
             with parquet.ParquetFile(file) as opened:
-                table = opened.read_row_group(group, columns=list(columns))
+                table = opened.read_row_group(group, columns=[*columns, *plain])
             for index in indices:
-                for name, (shape, dtype, missing) in columns.items():
-                    value = table[name][places[index].offset].as_buffer()
-                    arrays[name][index] = np.frombuffer(value, dtype).reshape(shape) if value.size else missing
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return Rows(
-            tensors["latents"], tensors.get("source"), tensors.get("mask"),
-            tensors["prompt_embeds"], tensors["pooled_prompt_embeds"],
-        )  # fmt: skip
+                offset = places[index].offset
+                for name, column in columns.items():
+                    tensors[name][index] = _array(table[name][offset], column, file=file)
+                for name in plain:
+                    values[name][index] = table[name][offset].as_py()
+        return _rows(tensors, values)
+
+    def _empty(self, count: int) -> dict[str, NDArray[Any]]:
+        return {name: np.empty((count, *column.shape), column.dtype) for name, column in self._columns.items()}
 
     @property
-    def _columns(self) -> dict[str, tuple[tuple[int, ...], type, int]]:
-        """Shape and type of each column's row, and what stands for a missing one: no source, or a hole everywhere."""
-        embeds, pooled, _ = self.empty_prompt
-        columns: dict[str, tuple[tuple[int, ...], type, int]] = {
-            "latents": (self.size, np.float16, 0),
-            "prompt_embeds": (tuple(embeds.shape[1:]), np.float16, 0),
-            "pooled_prompt_embeds": (tuple(pooled.shape[1:]), np.float16, 0),
-        }
-        if self.three_tasks:
-            columns |= {"source": (self.size, np.float16, 0), "mask": ((1, *self.size[1:]), np.bool_, 1)}
+    def _columns(self) -> Mapping[str, Column]:
+        """A row without a source has one of 0, and one without a mask is drawn everywhere."""
+        columns = {"latents": Column(self.size, np.float16, None)}
+        if self.wanted.encode is None:
+            shapes = (tuple(getattr(self.empty_prompt, name).shape[1:]) for name in EMBEDDINGS)
+            columns |= {name: Column(shape, np.float16, None) for name, shape in zip(EMBEDDINGS, shapes, strict=True)}
+        if self.wanted.three_tasks:
+            columns["source"] = Column(self.size, np.float16, 0)
+            columns["mask"] = Column((1, *self.size[1:]), np.bool_, 1)
         return columns
 
 
@@ -150,42 +127,68 @@ class TaskSet:
         return sum(len(bucket) for bucket in self.buckets)
 
 
-def open_tasks(folder: Path, *, heldout: bool, three_tasks: bool, memory_gb: float, most: int | None = None) -> TaskSet:
+def open_tasks(
+    folder: Path, *, memory_gb: float, wanted: Wanted, heldout: bool = False, most: int | None = None
+) -> TaskSet:
     """The training rows of a folder or the held-out ones, in the order of their ids.
+
+    A set that is held in memory is read whole anyway, so every file's SHA-256 is compared on the way; of a larger one
+    only the names of the files are.
 
     Args:
         folder: a finished set.
-        heldout: which side of the split.
-        three_tasks: give batches task channels, which a text-to-image network does not read.
         memory_gb: a larger folder is not held in memory.
+        wanted: what the networks read.
+        heldout: which side of the split.
         most: rows that are taken.
 
     Raises:
-        ValueError: the folder is not finished or has no such rows.
+        ValueError: the folder is not finished, was changed, or has no such rows.
     """
-    read_facts(folder, TaskProvenance)
     files = sorted(folder.glob("*.parquet"))
-    places = {row: place for file in files for row, place in _places(file, heldout=heldout)}
+    fits = sum(file.stat().st_size for file in files) <= memory_gb * 1e9
+    require_intact(folder, contents=fits)
+    places = [row for file in files for row in _places(file, heldout=heldout)]
     if not places:
         fix = "raise data.heldout_share" if heldout else "give data.source more pictures that fit data.tasks"
         raise ValueError(f"{folder} has no {'held-out' if heldout else 'training'} rows: {fix}")
-    by_size: dict[tuple[int, int, int], list[Place]] = {}
-    for (_, size), place in sorted(places.items(), key=lambda entry: entry[0])[:most]:
+    by_size: dict[LatentSize, list[Place]] = {}
+    for _, size, place in sorted(places)[:most]:
         by_size.setdefault(size, []).append(place)
     empty = load_empty_prompt(folder)
-    fits = sum(file.stat().st_size for file in files) <= memory_gb * 1e9
-    buckets = (
-        Bucket(size, tuple(found), empty, three_tasks=three_tasks, in_memory=fits) for size, found in by_size.items()
-    )
+    buckets = (Bucket(size, tuple(found), empty, wanted, in_memory=fits) for size, found in by_size.items())
     return TaskSet(tuple(sorted(buckets, key=lambda bucket: bucket.size)), empty)
 
 
-def _places(file: Path, *, heldout: bool) -> Iterator[tuple[tuple[int, tuple[int, int, int]], Place]]:
+def _places(file: Path, *, heldout: bool) -> Iterator[tuple[int, LatentSize, Place]]:
     """Id, size and place of every row on that side of the split."""
     with parquet.ParquetFile(file) as opened:
         for group in range(opened.num_row_groups):
-            columns = (opened.read_row_group(group, columns=list(INDEX))[name].to_pylist() for name in INDEX)
+            table = opened.read_row_group(group, columns=list(INDEX))
+            columns = (table[name].to_pylist() for name in INDEX)
             for offset, (number, held, *size) in enumerate(zip(*columns, strict=True)):
                 if held == heldout:
                     channels, height, width = size
-                    yield (number, (channels, height, width)), Place(file, group, offset)
+                    yield number, (channels, height, width), Place(file, group, offset)
+
+
+def _array(value: pa.Scalar, column: Column, *, file: Path) -> NDArray[Any] | int:
+    content = value.as_buffer()
+    if content.size:
+        return np.frombuffer(content, column.dtype).reshape(column.shape)
+    assert column.missing is not None, f"a row of {file} has an empty column that no row may be without"
+    return column.missing
+
+
+def _rows(tensors: Mapping[str, NDArray[Any]], values: Mapping[str, list[Any]]) -> Rows:
+    found = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    return Rows(
+        latents=found["latents"],
+        sources=found.get("source"),
+        masks=found.get("mask"),
+        prompt_embeds=found.get("prompt_embeds"),
+        pooled_prompt_embeds=found.get("pooled_prompt_embeds"),
+        prompts=tuple(values.get("prompt", ())),
+        strengths=torch.tensor([values[name] for name in STRENGTHS]).T,
+        real=torch.tensor(values["real"]),
+    )

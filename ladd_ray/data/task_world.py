@@ -14,7 +14,7 @@ from ladd_ray.data.edits import edit
 from ladd_ray.data.items import Item, Shard, chance, pick_task, row_id
 from ladd_ray.data.masks import inpainting_mask
 from ladd_ray.data.stickers import Split, render, scene
-from ladd_ray.pretrain_config import TaskDataConfig
+from ladd_ray.data_sections import TaskDataConfig
 
 ROWS_PER_SHARD = 512
 
@@ -30,15 +30,13 @@ class WorldShard:
     def items(self, config: TaskDataConfig) -> Iterator[Item]:
         """Each row draws its task and its picture size."""
         for index in range(self.start, self.stop):
-            yield _item(config, index, split=self.split)
+            yield world_item(config, index, split=self.split)
 
 
 def world_shards(config: TaskDataConfig) -> list[Shard]:
     """``num_rows`` training rows, and the held-out share of that number beside them."""
-    counts: dict[Split, int] = {
-        "train": config.num_rows,
-        "heldout": max(1, round(config.heldout_share * config.num_rows)),
-    }
+    held = max(1, round(config.heldout_share * config.num_rows)) if config.heldout_share else 0
+    counts: dict[Split, int] = {"train": config.num_rows, "heldout": held}
     return [
         WorldShard(split, start, min(start + ROWS_PER_SHARD, count))
         for split, count in counts.items()
@@ -46,8 +44,14 @@ def world_shards(config: TaskDataConfig) -> list[Shard]:
     ]
 
 
-def _item(config: TaskDataConfig, index: int, *, split: Split) -> Item:
-    name, seed = f"{split}/{index}", config.seed
+def row_name(split: Split, index: int) -> str:
+    """Names a row, for what is drawn for it."""
+    return f"{split}/{index}"
+
+
+def world_item(config: TaskDataConfig, index: int, *, split: Split) -> Item:
+    """A row of the world, which draws its task and its picture size."""
+    name, seed = row_name(split, index), config.seed
     task = pick_task(config.tasks, chance(name, "task", seed=seed))
     height, width = config.buckets[int(chance(name, "bucket", seed=seed) * len(config.buckets))]
     prompt, image, source, mask = "", b"", b"", b""

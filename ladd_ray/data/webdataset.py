@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ladd_ray.data.image_folders import IMAGE_ENDINGS
 from ladd_ray.data.items import Item, Record, Shard, items_of
-from ladd_ray.pretrain_config import TaskDataConfig
+from ladd_ray.data_sections import TaskDataConfig
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from ladd_ray.config import OptimizerConfig
 from ladd_ray.engine import optim
 from ladd_ray.engine.ema import MovingAverage
-from ladd_ray.engine.weights import checksum, frozen_weights, gradient_norm, local_weights
+from ladd_ray.engine.weights import (
+    checksum,
+    frozen_names,
+    frozen_weights,
+    gradient_norm,
+    local_weights,
+    trainable_weights,
+)
 from ladd_ray.interfaces import Update
 
 FILE_NAME = "network.pt"
@@ -42,11 +49,14 @@ class LocalEngine:
         self._total_steps = total_steps
         self._accumulation = gradient_accumulation_steps
 
-    def prepare(self, module: nn.Module, settings: OptimizerConfig) -> LocalNetwork:
+    def prepare(self, module: nn.Module, settings: OptimizerConfig, *, total_steps: int | None = None) -> LocalNetwork:
         """A trainable network with its own optimizer; ``zero_stage`` and offloading mean nothing here."""
         module.to(self.device)
         return LocalNetwork(
-            module, settings, total_steps=self._total_steps, gradient_accumulation_steps=self._accumulation
+            module,
+            settings,
+            total_steps=self._total_steps if total_steps is None else total_steps,
+            gradient_accumulation_steps=self._accumulation,
         )
 
     def freeze(self, module: nn.Module, *, sharded: bool) -> nn.Module:
@@ -86,12 +96,13 @@ class LocalNetwork:
         self._settings = settings
         self._accumulation = gradient_accumulation_steps
         self._micro_step = 0
+        self._frozen = frozen_names(module)
         self._weights = [weight for weight in module.parameters() if weight.requires_grad]
         self._masters = self._make_masters()
         self._optimizer = optim.adamw(self._masters, settings)
         self._schedule = optim.lr_schedule(self._optimizer, settings, total_steps=total_steps)
         decay = getattr(settings, "ema_decay", 0.0)
-        self._ema = MovingAverage(local_weights(module), decay) if decay else None
+        self._ema = MovingAverage(trainable_weights(module), decay) if decay else None
         self._last = Update(stepped=False, gradient_norm=0.0, lr=self._lr())
 
     def __call__(self, *inputs: Any) -> Any:
@@ -134,7 +145,7 @@ class LocalNetwork:
             yield self.module
 
     def save(self, directory: Path) -> None:
-        """Weights, optimizer, schedule and moving average in one file, fit for ``weights_only`` loading."""
+        """What learns, with optimizer, schedule and moving average, in one file fit for ``weights_only`` loading."""
         assert self._micro_step % self._accumulation == 0, "save between optimizer steps, not inside one"
         directory.mkdir(parents=True, exist_ok=True)
         torch.save(self._state(), directory / FILE_NAME)
@@ -142,7 +153,8 @@ class LocalNetwork:
     def load(self, directory: Path) -> None:
         """Restores what ``save`` wrote."""
         state = torch.load(directory / FILE_NAME, map_location="cpu", weights_only=True)
-        self.module.load_state_dict(state["module"])
+        missing, unexpected = self.module.load_state_dict(state["module"], strict=False)
+        assert not unexpected and self._frozen.issuperset(missing), "the checkpoint is of another network"
         with torch.no_grad():
             for master, saved in zip(self._masters, state["masters"], strict=True):
                 master.copy_(saved)
@@ -157,8 +169,9 @@ class LocalNetwork:
         return checksum(self.module.parameters()).item()
 
     def _state(self) -> dict[str, Any]:
+        weights = self.module.state_dict()
         return {
-            "module": self.module.state_dict(),
+            "module": {name: tensor for name, tensor in weights.items() if name not in self._frozen},
             "masters": [master.detach() for master in self._masters],
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),

@@ -31,6 +31,17 @@ def local_weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: getattr(weight, "ds_tensor", weight).detach() for name, weight in module.named_parameters()}
 
 
+def trainable_weights(module: nn.Module) -> dict[str, Tensor]:
+    """The local weights that require gradients now."""
+    frozen = frozen_names(module)
+    return {name: weight for name, weight in local_weights(module).items() if name not in frozen}
+
+
+def frozen_names(module: nn.Module) -> set[str]:
+    """Names of the parameters that never learn: a checkpoint can do without them."""
+    return {name for name, weight in module.named_parameters() if not weight.requires_grad}
+
+
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     """L2 norm of all gradients, as one scalar."""
     return torch.nn.utils.get_total_norm([weight.grad for weight in parameters if weight.grad is not None])

@@ -23,7 +23,7 @@ from ladd_ray.config import OptimizerConfig
 from ladd_ray.engine import optim
 from ladd_ray.engine.ema import MovingAverage
 from ladd_ray.engine.extensions import clear_stale_build_locks
-from ladd_ray.engine.weights import checksum, frozen_weights, gradient_norm, local_weights
+from ladd_ray.engine.weights import checksum, frozen_weights, gradient_norm, local_weights, trainable_weights
 from ladd_ray.engine.zero_checkpoint import load_shards, save_shards
 from ladd_ray.engine.zero_config import deepspeed_config, frozen_config
 from ladd_ray.interfaces import Update
@@ -61,7 +61,7 @@ class ZeroEngine:
         self._accumulation = gradient_accumulation_steps
         self._frozen_engines: list[deepspeed.DeepSpeedEngine] = []
 
-    def prepare(self, module: nn.Module, settings: OptimizerConfig) -> ZeroNetwork:
+    def prepare(self, module: nn.Module, settings: OptimizerConfig, *, total_steps: int | None = None) -> ZeroNetwork:
         """A trainable network behind its own DeepSpeed engine; rank 0's weights win.
 
         With ``precision = "bf16"`` the module becomes bf16 and has to cast its inputs itself.
@@ -70,7 +70,9 @@ class ZeroEngine:
         engine, *_ = deepspeed.initialize(
             model=module,
             optimizer=optimizer,
-            lr_scheduler=optim.lr_schedule(optimizer, settings, total_steps=self._total_steps),
+            lr_scheduler=optim.lr_schedule(
+                optimizer, settings, total_steps=self._total_steps if total_steps is None else total_steps
+            ),
             config=deepspeed_config(
                 settings,
                 micro_batch_size=self._micro_batch_size,
@@ -120,7 +122,7 @@ class ZeroNetwork:
         self._engine = engine
         self._stage = settings.zero_stage
         decay = getattr(settings, "ema_decay", 0.0)
-        self._ema = MovingAverage(local_weights(self.module), decay) if decay else None
+        self._ema = MovingAverage(trainable_weights(self.module), decay) if decay else None
         self._last = Update(stepped=False, gradient_norm=0.0, lr=engine.get_lr()[0])
 
     def __call__(self, *inputs: Any) -> Any:

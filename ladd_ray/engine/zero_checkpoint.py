@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from ladd_ray.engine.ema import MovingAverage, reshard
 from ladd_ray.engine.universal import universal_checkpoint
+from ladd_ray.engine.weights import frozen_names
 
 TAG = "shards"
 SAVED_BY = "saved_by.json"
@@ -25,7 +26,7 @@ def save_shards(engine: Any, directory: Path, *, zero_stage: int, ema: MovingAve
     within_accumulation = engine.micro_steps % engine.gradient_accumulation_steps()
     assert not within_accumulation, "save between optimizer steps, not inside one"
     directory.mkdir(parents=True, exist_ok=True)
-    engine.save_checkpoint(str(directory), tag=TAG)
+    engine.save_checkpoint(str(directory), tag=TAG, exclude_frozen_parameters=True)
     rank = dist.get_rank()
     if ema is not None and (rank == 0 or zero_stage == 3):
         torch.save(ema.state_dict(), directory / _ema_name(rank))
@@ -55,7 +56,9 @@ def load_shards(engine: Any, directory: Path, *, zero_stage: int, ema: MovingAve
 
 
 def _load_engine(engine: Any, directory: Path) -> None:
-    path, _ = engine.load_checkpoint(str(directory), tag=TAG)
+    # Frozen weights are not in there: whoever built the network has put them in place.
+    complete = not frozen_names(engine.module)
+    path, _ = engine.load_checkpoint(str(directory), tag=TAG, load_module_strict=complete)
     if path is None:
         raise ValueError(f"DeepSpeed found no checkpoint in {directory / TAG}: use an older checkpoint")
 

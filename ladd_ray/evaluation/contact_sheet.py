@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures in rows, under titles and beside labels, in one PNG.
+"""Contact sheets: small pictures in rows, under titles, beside labels and over marks, in one PNG.
 
 Shapes: h, w height and width of a picture in pixels, last axis red, green, blue.
 """
@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw, ImageOps
 from ladd_ray.evaluation.pictures import INK, PAPER, SOFT_INK, font
 
 FRAME = (214, 214, 209)
+MARKS = {True: ("\u2713", (38, 128, 72)), False: ("\u2717", (190, 52, 46))}
+"""Letter and colour of what is right, and of what is not."""
 SCALE = 2
 """Pictures are enlarged by this whole factor."""
 GAP, CLOSE_GAP, MARGIN, LABEL_WIDTH = 12, 6, 28, 104
@@ -25,14 +27,19 @@ LINE_HEIGHT = 1.25
 LETTER_WIDTH = 0.54
 """Width of a letter, in font sizes."""
 TITLE_HEIGHT = 58
+MARK_HEIGHT = 16
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Pictures (h, w, 3) uint8 side by side, and what is to be said over them."""
+    """Pictures (h, w, 3) uint8 side by side, what is to be said over them, and the mark under one of them."""
 
     pictures: Sequence[NDArray[np.uint8]]
     text: str = ""
+    right: bool | None = None
+    """A tick or a cross; None for no mark."""
+    marked: int = 0
+    """Which picture has the mark."""
 
     @property
     def width(self) -> int:
@@ -62,8 +69,13 @@ class Row:
         return round(LINE_HEIGHT * TEXT_SIZE * most) + 6 if most else 0
 
     @property
+    def picture_height(self) -> int:
+        return max(cell.height for cell in self.cells)
+
+    @property
     def height(self) -> int:
-        return self.text_height + max(cell.height for cell in self.cells)
+        marks = MARK_HEIGHT if any(cell.right is not None for cell in self.cells) else 0
+        return self.text_height + self.picture_height + marks
 
     @property
     def width(self) -> int:
@@ -106,7 +118,7 @@ def _draw_title(sheet: Image.Image, section: Section, *, top: int) -> None:
 def _draw_row(sheet: Image.Image, row: Row, *, top: int) -> None:
     draw = ImageDraw.Draw(sheet)
     foot = top + row.text_height
-    middle = foot + (row.height - row.text_height) // 2
+    middle = foot + row.picture_height // 2
     draw.multiline_text((MARGIN, middle), row.label, fill=INK, font=font(bold=True, size=LABEL_SIZE), anchor="lm")
     left = MARGIN + LABEL_WIDTH
     for cell in row.cells:
@@ -119,10 +131,15 @@ def _draw_row(sheet: Image.Image, row: Row, *, top: int) -> None:
 
 def _draw_pictures(sheet: Image.Image, cell: Cell, *, corner: tuple[int, int]) -> None:
     left, top = corner
-    for picture in cell.pictures:
+    draw = ImageDraw.Draw(sheet)
+    for number, picture in enumerate(cell.pictures):
         enlarged = Image.fromarray(picture).resize(_enlarged(picture), Image.Resampling.LANCZOS)
         # A thin frame, or white pictures would melt into the paper.
         sheet.paste(ImageOps.expand(enlarged, border=1, fill=FRAME), (left - 1, top - 1))
+        if cell.right is not None and number == cell.marked:
+            letter, colour = MARKS[cell.right]
+            place = left + enlarged.width // 2, top + enlarged.height + MARK_HEIGHT // 2 + 1
+            draw.text(place, letter, fill=colour, font=font(bold=True, size=LABEL_SIZE), anchor="mm")
         left += enlarged.width + CLOSE_GAP
 
 

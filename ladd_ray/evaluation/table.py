@@ -28,6 +28,10 @@ class Column(NamedTuple):
     """Keys that lead to half a confidence interval."""
 
 
+SPEED_COLUMNS: Sequence[Column] = (
+    Column("s/image alone", ("latency", "alone"), 4),
+    Column("s/image in batch", ("latency", "in_batch"), 4),
+)
 COLUMNS: Sequence[Column] = (
     Column("KID", ("kid", "value"), 4),
     Column("FID", ("fid", "value"), 1),
@@ -37,8 +41,7 @@ COLUMNS: Sequence[Column] = (
     Column("all facts", ("judge", "all_right", "value"), 3, ("judge", "all_right", "half_width")),
     Column("CLIP score", ("clip", "value"), 2),
     Column("diversity", ("diversity", "value"), 4),
-    Column("s/image alone", ("latency", "alone"), 4),
-    Column("s/image in batch", ("latency", "in_batch"), 4),
+    *SPEED_COLUMNS,
 )
 EDIT_COLUMNS: Sequence[Column] = (
     Column("success", ("edit", "success", "value"), 3, ("edit", "success", "half_width")),
@@ -46,11 +49,13 @@ EDIT_COLUMNS: Sequence[Column] = (
     Column("PSNR of the rest", ("edit", "rest_psnr"), 1),
     Column("feature distance", ("edit", "feature_distance"), 4),
     *(Column(kind, ("edit", "by_kind", kind, "value"), 2) for kind in KINDS),
+    *SPEED_COLUMNS,
 )
 INPAINT_COLUMNS: Sequence[Column] = (
     Column("success", ("inpaint", "success", "value"), 3, ("inpaint", "success", "half_width")),
     Column("difference of the rest", ("inpaint", "rest_difference"), 0),
     *(Column(kind, ("inpaint", "by_kind", kind, "value"), 2) for kind in MASK_KINDS),
+    *SPEED_COLUMNS,
 )
 TASK_TABLES: Mapping[str, tuple[str, Sequence[Column]]] = MappingProxyType(
     {"edit": ("Editing", EDIT_COLUMNS), "inpaint": ("Inpainting", INPAINT_COLUMNS)}

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladd_ray.data.edits import KINDS, Edit, changed, edit
-from ladd_ray.data.masks import MASK_KINDS, draw_mask
-from ladd_ray.data.stickers import CATEGORIES, RASTER, Scene, render, scene
+from ladd_ray.data.masks import CELL, MASK_KINDS, draw_mask
+from ladd_ray.data.stickers import CATEGORIES, FRAMES, Scene, render, scene
 from ladd_ray.evaluation.contact_sheet import Cell, Row, Section, contact_sheet
 from ladd_ray.evaluation.pictures import PAPER
 
 COLUMNS = 9
 TRIPLES = COLUMNS // 3
 """Cells of three pictures in a row."""
-FRAMES = ((64, 64), (48, 80), (80, 48))
-"""Height and width of the frames shown, in pixels: together as wide as three squares."""
+FRAME_COLUMNS, FRAME_ROWS = 2, 3
+"""Cells with one scene in all frames: two are about as wide as a row of squares."""
 FADED = 0.85
 """How much paler an edit shows what it leaves alone."""
 HOLE = ((206, 206, 202), (226, 226, 222))
@@ -40,7 +40,7 @@ def faded(picture: NDArray[np.uint8], keep: NDArray[np.bool_]) -> NDArray[np.uin
 
 def with_hole(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """A picture (h, w, 3) with gray checks where `hole` (h, w) is True."""
-    rows, columns = np.indices(hole.shape) // (RASTER // 2)
+    rows, columns = np.indices(hole.shape) // (CELL // 2)
     checks = np.array(HOLE, dtype=np.uint8)[(rows + columns) % 2]
     return np.where(hole[..., None], checks, picture)
 
@@ -61,7 +61,9 @@ def _frames(seed: int) -> Section:
         return Cell([render(item) for item in scenes], scenes[0].caption)
 
     sizes = ", ".join(f"{width} x {height}" for height, width in FRAMES)
-    rows = [Row("", [cell(TRIPLES * row + column) for column in range(TRIPLES)]) for row in range(2)]
+    rows = [
+        Row("", [cell(FRAME_COLUMNS * row + column) for column in range(FRAME_COLUMNS)]) for row in range(FRAME_ROWS)
+    ]
     return Section("Frames", f"the same objects and caption in every frame: {sizes} pixels", rows)
 
 
@@ -84,7 +86,7 @@ def _masks(seed: int) -> Section:
         found = ((item, mask) for item, mask in drawn if mask.kind == kind)
         return Row(kind, [Cell([with_hole(render(item), mask.pixels())]) for item, mask in islice(found, COLUMNS)])
 
-    note = f"what is asked for is gray; holes are made of {RASTER} x {RASTER} cells, one latent each"
+    note = f"what is asked for is gray; holes are made of {CELL} x {CELL} cells, one latent each"
     return Section("Masks", note, [row(kind) for kind in MASK_KINDS])
 
 

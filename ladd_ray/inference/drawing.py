@@ -20,6 +20,7 @@ from ladd_ray.interfaces import Condition
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
+from ladd_ray.models.strengths import Strengths
 
 
 class TaskPipeline(ABC):
@@ -56,6 +57,7 @@ class TaskPipeline(ABC):
         num_inference_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
+        text_guidance: float | None = None,
     ) -> list[Image.Image]:
         """One picture for each prompt, in one batch.
 
@@ -66,13 +68,16 @@ class TaskPipeline(ABC):
             num_inference_steps: By default ``default_steps``.
             height: In pixels; by default ``native_size``.
             width: In pixels; by default ``native_size``.
+            text_guidance: How strongly the prompt is followed; by default what the model came with.
 
         Raises:
-            ValueError: no prompt, seeds or steps that do not fit, or a size that is no multiple of a patch.
+            ValueError: no prompt, seeds or steps that do not fit, a size that is no multiple of a patch, or a guidance
+                that the model does not have.
         """
         native = self.native_size
         given = prepare_generate(native if height is None else height, native if width is None else width)
-        return self._draw(prompts, given, seed=seed, num_inference_steps=num_inference_steps)
+        strengths = self._strengths("generate", text=text_guidance, image=None)
+        return self._draw(prompts, given, seed=seed, num_inference_steps=num_inference_steps, strengths=strengths)
 
     @torch.no_grad()
     def edit(
@@ -82,15 +87,20 @@ class TaskPipeline(ABC):
         *,
         seed: int | Sequence[int] = 0,
         num_inference_steps: int | None = None,
+        text_guidance: float | None = None,
+        image_guidance: float | None = None,
     ) -> list[Image.Image]:
         """Each picture changed as its instruction says; pictures of one size, which the results keep.
+
+        The guidances say how strongly instruction and picture are followed; by default what the model came with.
 
         Raises:
             ValueError: as ``generate``, or the model only generates.
         """
         self._require_tasks()
+        strengths = self._strengths("edit", text=text_guidance, image=image_guidance)
         given = prepare_edit(self._autoencoder, images)
-        return self._draw(instructions, given, seed=seed, num_inference_steps=num_inference_steps)
+        return self._draw(instructions, given, seed=seed, num_inference_steps=num_inference_steps, strengths=strengths)
 
     @torch.no_grad()
     def inpaint(
@@ -108,15 +118,32 @@ class TaskPipeline(ABC):
             ValueError: as ``generate``, or the model only generates.
         """
         self._require_tasks()
+        strengths = self._strengths("inpaint", text=None, image=None)
         given = prepare_inpaint(self._autoencoder, images, masks)
-        return self._draw(prompts, given, seed=seed, num_inference_steps=num_inference_steps)
+        return self._draw(prompts, given, seed=seed, num_inference_steps=num_inference_steps, strengths=strengths)
 
     @abstractmethod
-    def _sample(self, prompt: Condition, noise_for: NoiseSource, *, num_inference_steps: int) -> Tensor:
+    def _strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths | None:
+        """Guidance of a task: what is asked for, and the model's own elsewhere; None for a model that has no choice.
+
+        Raises:
+            ValueError: the model cannot do what is asked for.
+        """
+
+    @abstractmethod
+    def _sample(
+        self, prompt: Condition, noise_for: NoiseSource, *, strengths: Strengths | None, num_inference_steps: int
+    ) -> Tensor:
         """Latents (b, c, h/8, w/8)."""
 
     def _draw(
-        self, prompts: Sequence[str], given: Given, *, seed: int | Sequence[int], num_inference_steps: int | None
+        self,
+        prompts: Sequence[str],
+        given: Given,
+        *,
+        seed: int | Sequence[int],
+        num_inference_steps: int | None,
+        strengths: Strengths | None,
     ) -> list[Image.Image]:
         steps = self.default_steps if num_inference_steps is None else num_inference_steps
         shape = self._latent_shape(given.height, given.width)
@@ -125,7 +152,7 @@ class TaskPipeline(ABC):
         if given.task_channels is not None and len(given.task_channels) != len(prompts):
             raise ValueError(f"{len(given.task_channels)} pictures for {len(prompts)} texts: give one text each")
         condition = prompt._replace(task_channels=given.task_channels).to(self.device)
-        latents = self._sample(condition, noise_for, num_inference_steps=steps)
+        latents = self._sample(condition, noise_for, strengths=strengths, num_inference_steps=steps)
         return to_pil(given.kept(decode(self._autoencoder, latents)))
 
     def _latent_shape(self, height: int, width: int) -> tuple[int, int, int]:

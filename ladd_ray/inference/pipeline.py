@@ -1,8 +1,12 @@
-"""A distilled student in three lines, and the guided model it came from in three more:
+"""A distilled student in a few lines:
 
     pipeline = Pipeline.from_pretrained("runs/stickers/export")
     for image in pipeline.generate(["a red apple", "two blue fish"], seed=1):
         image.show()
+    (edited,) = pipeline.edit([image], ["make the background blue"], text_guidance=4.0, image_guidance=1.5)
+
+A student follows text and picture as strongly as it was distilled to, unless it has guidance knobs: then each call may
+turn them, as the second call does. Its model comes in three lines more:
 
     teacher = TeacherPipeline.from_pretrained("runs/stickers-tasks/pipeline", guidance_scale=3.0)
     (edited,) = teacher.edit([image], ["make the background blue"])
@@ -31,6 +35,8 @@ from ladd_ray.models.export import exported_levels
 from ladd_ray.models.folder import load_transformer, scheduler_shift
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
+from ladd_ray.models.strengths import NEUTRAL, Knobs, Strengths
+from ladd_ray.models.student import load_student
 
 
 class Pipeline(TaskPipeline):
@@ -54,21 +60,41 @@ class Pipeline(TaskPipeline):
     def from_pretrained(
         cls, folder: Path | str, *, device: torch.device | str = "cpu", precision: Precision = "fp32"
     ) -> Self:
-        """Load an exported student, whose folder also says which noise levels it was trained at.
+        """Load an exported student, whose folder also says which noise levels and strengths it was trained at.
 
         Raises:
             ValueError: the folder is missing, or holds no distilled student of the Stable Diffusion 3 family.
         """
         levels = exported_levels(folder)
         return cls(
-            SD3Denoiser(load_transformer(folder, precision=precision)),
+            load_student(folder, precision=precision),
             prompt_encoder=PromptEncoder.from_pretrained(folder, precision=precision, device=device),
             autoencoder=Autoencoder.from_pretrained(folder, precision=precision, device=device),
             levels=levels,
             device=device,
         )
 
-    def _sample(self, prompt: Condition, noise_for: NoiseSource, *, num_inference_steps: int) -> Tensor:
+    @property
+    def knobs(self) -> Knobs | None:
+        """Ranges and defaults of the guidance; None for a student whose guidance was fixed when it was distilled."""
+        return None if self._denoiser.strengths is None else self._denoiser.strengths.knobs
+
+    def _strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths | None:
+        if self.knobs is not None:
+            return self.knobs.pick(task, text=text, image=image)
+        if text is not None or image is not None:
+            raise ValueError(
+                "this student has no guidance knobs, its guidance was fixed when it was distilled: leave text_guidance "
+                "and image_guidance out, or load one distilled with student.guidance_knobs"
+            )
+        return None
+
+    def _sample(
+        self, prompt: Condition, noise_for: NoiseSource, *, strengths: Strengths | None, num_inference_steps: int
+    ) -> Tensor:
+        if strengths is not None:
+            rows = strengths.rows(len(prompt.prompt_embeds), device=self.device)
+            prompt = prompt._replace(strengths=rows)
         levels = sampling_levels(self.levels, num_inference_steps)
         return sample_student(self._denoiser, prompt, levels=levels, noise_for=noise_for)
 
@@ -129,19 +155,21 @@ class TeacherPipeline(TaskPipeline):
             device=device,
         )
 
-    def _sample(self, prompt: Condition, noise_for: NoiseSource, *, num_inference_steps: int) -> Tensor:
+    def _strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths:
+        # Of a hole there is nothing to lead away from: training never leaves its picture out.
+        by_image = (self.image_guidance_scale if image is None else image) if task == "edit" else NEUTRAL
+        return Strengths(self.guidance_scale if text is None else text, by_image)
+
+    def _sample(
+        self, prompt: Condition, noise_for: NoiseSource, *, strengths: Strengths | None, num_inference_steps: int
+    ) -> Tensor:
+        assert strengths is not None, "guidance always stands somewhere"
         return sample_teacher(
             self._denoiser,
             prompt,
             negative_prompt=self._prompt_encoder.encode([""]).to(self.device),
             noise=noise_for(0),
             sigmas=flow.teacher_sigmas(num_inference_steps, self.shift),
-            guidance_scale=self.guidance_scale,
-            image_guidance_scale=self._image_guidance(prompt),
+            guidance_scale=strengths.text,
+            image_guidance_scale=strengths.image,
         )
-
-    def _image_guidance(self, prompt: Condition) -> float:
-        """Of a hole there is nothing to lead away from: training never leaves its picture out."""
-        if prompt.task_channels is None or bool((prompt.task_channels[:, :1] < 1).any()):
-            return 1.0
-        return self.image_guidance_scale

@@ -28,9 +28,25 @@ class Autoencoder:
         """Pixels per latent along one side."""
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, *, precision: Precision, device: torch.device | str) -> Self:
-        """Loads the autoencoder of a pipeline folder or hub name."""
+    def from_pretrained(
+        cls,
+        path: Path | str,
+        *,
+        precision: Precision,
+        device: torch.device | str,
+        activation_checkpointing: bool = False,
+    ) -> Self:
+        """Loads the autoencoder of a pipeline folder or hub name.
+
+        Args:
+            path: the folder or the name.
+            precision: of the weights.
+            device: where it lives.
+            activation_checkpointing: recompute the activations where a gradient passes through.
+        """
         vae = AutoencoderKL.from_pretrained(local_name(path), subfolder="vae", dtype=dtype_of(precision))
+        if activation_checkpointing:
+            vae.enable_gradient_checkpointing()
         return cls(vae, device=device)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:

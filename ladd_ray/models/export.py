@@ -30,6 +30,8 @@ from ladd_ray.models.folder import (
     shape_config,
 )
 from ladd_ray.models.model_card import model_card
+from ladd_ray.models.strengths import Knobs, Strengths, fold_strengths
+from ladd_ray.models.student import PREFIX, trained_embedding, write_strengths
 from ladd_ray.models.widening import fold_generation
 
 LEVELS_KEY: Final = "_ladd_levels"
@@ -45,10 +47,14 @@ def export_pipeline(
     provenance: Mapping[str, Any],
     precision: Precision | None = None,
     fold: bool = False,
+    knobs: Knobs | None = None,
+    strengths: Strengths | None = None,
 ) -> Path:
     """Writes a complete pipeline folder: the trained transformer, and all else as in ``source``.
 
     A transformer that edits and inpaints makes a folder of diffusers' inpainting pipeline, whichever ``source`` is.
+    A student with guidance knobs makes a folder whose stock weights draw at one setting of them, which is exact; its
+    knobs lie beside, in a file that ``load_student`` reads.
 
     The folder appears whole or not at all.
 
@@ -61,12 +67,15 @@ def export_pipeline(
         provenance: how the weights were made; JSON values, written to ``ladd.json``.
         precision: of the written weights; by default that of the source's files.
         fold: write only the text-to-image part of a transformer that edits and inpaints, which is exact.
+        knobs: of a student that has them.
+        strengths: one setting of the knobs to keep for good, without the knobs; by default they stay.
 
     Returns:
         ``output``.
 
     Raises:
         ValueError: ``output`` exists, the weights do not fit the source's transformer, or there is nothing to fold.
+        ValueError: knobs and weights do not belong together, or strengths for a student without knobs.
     """
     if output.exists():
         raise ValueError(f"{output} exists: choose another folder, or remove it first")
@@ -76,15 +85,22 @@ def export_pipeline(
     if fold:
         transformer = fold_generation(transformer)
     three_tasks = transformer.config.in_channels != transformer.out_channels
+    embedding = trained_embedding(transformer, state_dict, knobs=knobs)
+    setting = _setting(knobs, strengths, three_tasks=three_tasks)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         _copy_components(folder, partial, with_scheduler=levels is None)
+        if embedding is not None and setting is not None:
+            if strengths is None:
+                write_strengths(partial, embedding, transformer=transformer)
+            fold_strengths(transformer, embedding, strengths=setting)
         transformer.save_pretrained(partial / "transformer", safe_serialization=True)
         if levels is not None:
             _write_scheduler(partial, levels)
         if three_tasks != has_three_tasks(folder):
             _write_index(partial, three_tasks=three_tasks)
-        (partial / "README.md").write_text(model_card(partial, output.name, levels=levels, three_tasks=three_tasks))
+        card = model_card(partial, output.name, levels=levels, three_tasks=three_tasks, strengths=setting)
+        (partial / "README.md").write_text(card)
         (partial / "ladd.json").write_text(json.dumps(dict(provenance), indent=2) + "\n")
         partial.rename(output)
     finally:
@@ -104,6 +120,15 @@ def exported_levels(path: Path | str) -> tuple[float, ...]:
     return tuple(float(level) for level in scheduler[LEVELS_KEY])
 
 
+def _setting(knobs: Knobs | None, strengths: Strengths | None, *, three_tasks: bool) -> Strengths | None:
+    """Where the knobs of the stock weights stand."""
+    if knobs is None and strengths is not None:
+        raise ValueError("this student has no guidance knobs: export it without strengths")
+    if knobs is None or strengths is not None:
+        return strengths
+    return knobs.pick("edit" if three_tasks else "generate")
+
+
 def stored_dtype(folder: Path) -> torch.dtype:
     """Precision of the transformer's weights as they lie in the folder's files."""
     file = next(iter(sorted(folder.glob("transformer/*.safetensors"))), None)
@@ -118,6 +143,7 @@ def _filled(folder: Path, state_dict: Mapping[str, Tensor], *, dtype: torch.dtyp
     weights = {
         name.removeprefix("transformer."): tensor.detach().to("cpu", dtype, copy=True).contiguous()
         for name, tensor in state_dict.items()
+        if not name.startswith(PREFIX)
     }
     transformer = _empty(folder, entrance=weights.get("pos_embed.proj.weight"))
     try:

@@ -20,6 +20,9 @@ from ladd_ray.config import Precision
 
 TRANSFORMER_CLASS: Final = "SD3Transformer2DModel"
 
+STRENGTHS_NAME: Final = "strengths.safetensors"
+"""The guidance knobs of a student, beside its stock folder; see ``models.student``."""
+
 T5_TOKENS: Final = 256
 """Prompt tokens of the T5 in the stock pipeline; a folder's own T5 tokenizer may set a smaller limit."""
 
@@ -99,8 +102,8 @@ def local_copy(path: Path | str) -> Path:
 
 
 def fingerprint(path: Path | str) -> str:
-    """16 hex digits that change when the transformer's weights or a component's configuration change."""
-    return _digest(path, "transformer/*.safetensors", "*/*config.json")
+    """16 hex digits that change when the transformer's weights, its knobs or a component's configuration change."""
+    return _digest(path, "transformer/*.safetensors", "*/*config.json", STRENGTHS_NAME)
 
 
 def encoders_fingerprint(path: Path | str) -> str:

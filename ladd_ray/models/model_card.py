@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ladd_ray.models.folder import T5_TOKENS
+from ladd_ray.models.strengths import Strengths
 
 HEAD: Final = """\
 ---
@@ -62,8 +63,21 @@ Inpainting always wants `strength=1.0`. To edit, pass an all white mask and the 
 `masked_image_latents=pipeline.vae.encode(pixels).latent_dist.mode()`, with the instruction as prompt.
 """
 
+KNOBS_NOTE: Final = """
+This student has guidance knobs. Stock diffusers draws at text guidance {text:g} and image guidance {image:g}.
+Where `strengths.safetensors` lies here, `ladd_ray.inference.Pipeline` turns them:
+`edit(images, instructions, text_guidance=..., image_guidance=...)`.
+"""
 
-def model_card(folder: Path, name: str, *, levels: Sequence[float] | None, three_tasks: bool) -> str:
+
+def model_card(
+    folder: Path,
+    name: str,
+    *,
+    levels: Sequence[float] | None,
+    three_tasks: bool,
+    strengths: Strengths | None = None,
+) -> str:
     """The text for a complete pipeline folder.
 
     Args:
@@ -71,6 +85,7 @@ def model_card(folder: Path, name: str, *, levels: Sequence[float] | None, three
         name: the title.
         levels: of a student's sampler; None for a model of many steps.
         three_tasks: it edits and inpaints, beside drawing from a prompt.
+        strengths: where the guidance knobs of a student stand; None where there are none.
     """
     t5_tokens = _t5_tokens(folder)
     head = HEAD.format(
@@ -82,6 +97,8 @@ def model_card(folder: Path, name: str, *, levels: Sequence[float] | None, three
     )
     seed = MANY_STEPS if levels is None else FEW_STEPS.format(levels=list(levels))
     notes = ("" if levels is None else LEVELS_NOTE) + (TASKS_NOTE if three_tasks else "")
+    if strengths is not None:
+        notes += KNOBS_NOTE.format(text=strengths.text, image=strengths.image)
     call = _call(levels, three_tasks=three_tasks, max_sequence_length=t5_tokens or 0)
     return head + (PICTURE if three_tasks else "") + seed + call + FOOT + notes
 

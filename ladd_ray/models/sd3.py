@@ -16,7 +16,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ladd_ray.algorithm.tasks import generate_channels
+from ladd_ray.algorithm.strengths import NUM_FEATURES
+from ladd_ray.algorithm.tasks import generate_channels, task_of
+from ladd_ray.interfaces import Condition
+from ladd_ray.models.strengths import StrengthEmbedding
 
 TIMESTEPS = 1000
 """The transformer was trained on timestep = 1000 sigma; nothing outside this folder says timestep."""
@@ -84,14 +87,21 @@ class SD3Denoiser(SD3Module):
 
     Args:
         transformer: may be shared with an ``SD3Features``.
+        strengths: guidance knobs; None for a network that has none.
         activation_checkpointing: recompute the blocks' activations in the backward pass.
         autocast: matrix products in bf16, whatever the precision of the weights.
     """
 
     def __init__(
-        self, transformer: SD3Transformer2DModel, *, activation_checkpointing: bool = False, autocast: bool = False
+        self,
+        transformer: SD3Transformer2DModel,
+        *,
+        strengths: StrengthEmbedding | None = None,
+        activation_checkpointing: bool = False,
+        autocast: bool = False,
     ) -> None:
         super().__init__(transformer)
+        self.strengths = strengths
         self._autocast = autocast
         if activation_checkpointing:
             transformer.enable_gradient_checkpointing()
@@ -103,6 +113,7 @@ class SD3Denoiser(SD3Module):
         prompt_embeds: Tensor,
         pooled_prompt_embeds: Tensor,
         task_channels: Tensor | None = None,
+        strengths: Tensor | None = None,
     ) -> Tensor:
         """Velocity (b, c, h, w), in the precision of ``x_sigma``.
 
@@ -112,9 +123,12 @@ class SD3Denoiser(SD3Module):
             prompt_embeds: (b, l, e).
             pooled_prompt_embeds: (b, p).
             task_channels: (b, 1 + c, h, w), see ``algorithm.tasks``; None generates.
+            strengths: text and image guidance to imitate (b, 2); a network with knobs takes the defaults of each row's
+                task for None, one without pays no attention.
         """
+        condition = Condition(prompt_embeds, pooled_prompt_embeds, task_channels, strengths)
         latents, context, pooled = self.cast(
-            self.with_task(x_sigma, task_channels), prompt_embeds, pooled_prompt_embeds
+            self.with_task(x_sigma, task_channels), prompt_embeds, self._steered(condition)
         )
         # In here and not around the call: engines replace the autocast of their caller by their own.
         device = latents.device.type
@@ -127,6 +141,22 @@ class SD3Denoiser(SD3Module):
                 return_dict=False,
             )[0]
         return velocity.to(x_sigma.dtype)
+
+    @property
+    def judged_prompt_size(self) -> int:
+        """Width of what the heads are told of this student's prompts; see ``algorithm.strengths.judged_prompt``."""
+        return self.pooled_size + (NUM_FEATURES if self.strengths is not None else 0)
+
+    def _steered(self, condition: Condition) -> Tensor:
+        """The pooled prompt (b, p), which carries the strengths."""
+        pooled = condition.pooled_prompt_embeds
+        if self.strengths is None:
+            return pooled
+        strengths = condition.strengths
+        if strengths is None:
+            strengths = self.strengths.knobs.defaults(task_of(condition))
+        offset: Tensor = self.strengths(strengths)
+        return pooled + offset.to(pooled.dtype)
 
 
 class SD3Features(SD3Module):
@@ -167,8 +197,12 @@ class SD3Features(SD3Module):
         prompt_embeds: Tensor,
         pooled_prompt_embeds: Tensor,
         task_channels: Tensor | None = None,
+        _strengths: Tensor | None = None,
     ) -> list[Tensor]:
-        """A map (b, d, h/2, w/2) per tapped block, in the weights' precision; inputs as ``SD3Denoiser``'s."""
+        """A map (b, d, h/2, w/2) per tapped block, in the weights' precision; inputs as ``SD3Denoiser``'s.
+
+        Strengths are for the student and for the heads: the frozen transformer never learned any.
+        """
         latents, context, pooled = self.cast(
             self.with_task(x_sigma, task_channels), prompt_embeds, pooled_prompt_embeds
         )

@@ -47,8 +47,12 @@ class ClusterConfig(Protocol):
 
 
 @contextmanager
-def cluster(config: ClusterConfig) -> Iterator[None]:
+def cluster(config: ClusterConfig, *, beside: int = 0) -> Iterator[None]:
     """A connection to the cluster of this machine or of RAY_ADDRESS, or a private one that ends with the run.
+
+    Args:
+        config: of the job.
+        beside: further actors, each as large as a worker, that run at the same time.
 
     Raises:
         ValueError: the cluster does not offer the workers in ``run.cluster_timeout_s``.
@@ -66,15 +70,15 @@ def cluster(config: ClusterConfig) -> Iterator[None]:
             configure_logging=True,
         )
     try:
-        require_resources(config)
+        require_resources(config, beside=beside)
         yield
     finally:
         if ours:
             ray.shutdown()
 
 
-def require_resources(config: ClusterConfig) -> None:
-    """Wait until the cluster could hold all workers.
+def require_resources(config: ClusterConfig, *, beside: int = 0) -> None:
+    """Wait until the cluster could hold all workers, and as many actors ``beside`` them.
 
     Raises:
         ValueError: it still cannot after ``run.cluster_timeout_s``; Ray itself would wait for ever.
@@ -82,14 +86,16 @@ def require_resources(config: ClusterConfig) -> None:
     import ray
 
     run = config.run
-    needed = {"CPU": float(run.num_workers * run.threads_per_worker)}
+    count = run.num_workers + beside
+    needed = {"CPU": float(count * run.threads_per_worker)}
     if run.device == "gpu":
-        needed["GPU"] = float(run.num_workers)
+        needed["GPU"] = float(count)
     deadline = time.monotonic() + run.cluster_timeout_s
     while lacking := _lacking(needed, ray.cluster_resources()):
         if time.monotonic() > deadline:
+            teachers = ", data.online_teachers" if beside else ""
             raise ValueError(
-                f"the cluster cannot hold {run.num_workers} workers: {lacking}; lower run.num_workers or "
+                f"the cluster cannot hold {count} workers: {lacking}; lower run.num_workers{teachers} or "
                 "run.threads_per_worker, or add nodes (run.cluster_timeout_s is how long to wait for them)"
             )
         logger.warning("waiting for the cluster: %s", lacking)

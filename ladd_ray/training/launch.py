@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from ladd_ray.config import Config
 from ladd_ray.training import run_folder
 from ladd_ray.training.cluster import cluster, train_on_cluster
+from ladd_ray.training.collapse import require_no_collapse
+from ladd_ray.training.online import teachers_of
 from ladd_ray.training.preflight import prepare
 from ladd_ray.training.report import evaluate
 from ladd_ray.training.run_folder import RunFolder
@@ -25,6 +27,7 @@ def run(config: Config) -> RunFolder:
 
     Raises:
         ValueError: something in the configuration or on the cluster is wrong; the message says what to do.
+        CollapsedRunError: one too: the training was given up; ``collapse.md`` in the run's folder says why.
     """
     plan = prepare(config)
     folder = run_folder.claim(plan.config, teacher=plan.teacher)
@@ -32,13 +35,16 @@ def run(config: Config) -> RunFolder:
     if folder.metrics.exists():
         logger.info("this run is finished: %s", folder.metrics)
         return folder
-    with cluster(plan.config) if plan.config.run.num_workers else nullcontext():
-        latents = ensure_latents(plan)
+    beside = plan.config.data.teachers_beside
+    with cluster(plan.config, beside=beside) if plan.config.run.num_workers else nullcontext():
+        latents = plan.latents if beside else ensure_latents(plan)
         if not folder.export.is_dir():
             settings = worker_settings(plan.config, teacher=plan.teacher, latents=latents)
             if plan.config.run.num_workers:
-                train_on_cluster(plan.config, train_worker, settings)
+                with teachers_of(plan.config):
+                    train_on_cluster(plan.config, train_worker, settings)
             else:
                 run_worker(settings)
+            require_no_collapse(folder)
         evaluate(plan, folder)
     return folder

@@ -1,54 +1,62 @@
-"""Builds the networks of a run from its configuration, and places them in an engine."""
+"""Builds the networks that methods share from the configuration, and places them in an engine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from ladd_ray.algorithm.discriminator import DiscriminatorHeads
 from ladd_ray.config import Config
-from ladd_ray.interfaces import Engine, FeatureExtractor, TrainableNetwork
+from ladd_ray.interfaces import Engine, FeatureExtractor
 from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.lora import with_adapters
 from ladd_ray.models.sd3 import SD3Denoiser, SD3Features
+from ladd_ray.models.student import silent_embedding
+from ladd_ray.training.knobs import guidance_knobs
+
+Transformer = Any
+"""An SD3 transformer; its class is known to ``ladd_ray.models`` alone."""
 
 
-@dataclass(frozen=True)
-class Networks:
-    """The three players: the student and the heads learn, the features come from the frozen teacher."""
-
-    student: TrainableNetwork
-    heads: TrainableNetwork
-    features: FeatureExtractor
-
-    @property
-    def trainable(self) -> dict[str, TrainableNetwork]:
-        """Those that learn, by their names in a checkpoint."""
-        return {"student": self.student, "heads": self.heads}
+def load_teacher(config: Config) -> Transformer:
+    """The teacher's transformer, for all networks that only read its weights."""
+    return load_transformer(config.teacher.path, precision=config.teacher.precision)
 
 
-def build_networks(config: Config, engine: Engine) -> Networks:
-    """Student and features from the teacher's weights, heads from the run's seed: the same on every rank."""
-    recompute = config.student.activation_checkpointing
+def new_student(config: Config, *, teacher: Transformer | None = None) -> SD3Denoiser:
+    """The student as it starts, drawing what the teacher draws, in no engine yet.
+
+    Args:
+        config: of the run.
+        teacher: frozen weights that adapters may share; without it they get a copy of their own.
+    """
+    transformer = _adapted(config, teacher) if config.lora.rank else _own_weights(config)
+    knobs = guidance_knobs(config)
+    return SD3Denoiser(
+        transformer,
+        strengths=None if knobs is None else silent_embedding(transformer, knobs, seed=config.run.seed),
+        activation_checkpointing=config.student.activation_checkpointing,
+    )
+
+
+def frozen_features(config: Config, engine: Engine, *, teacher: Transformer) -> FeatureExtractor:
+    """The judge's backbone: the teacher up to its last tapped block."""
     features = SD3Features(
-        load_transformer(config.teacher.path, precision=config.teacher.precision),
+        teacher,
         tapped_blocks=config.discriminator.tapped_blocks,
         # The student's gradient passes through the judge, so the judge keeps activations too.
-        activation_checkpointing=recompute,
-    )
-    student = SD3Denoiser(
-        load_transformer(config.teacher.path, precision=config.student.precision), activation_checkpointing=recompute
-    )
-    torch.manual_seed(config.run.seed)
-    heads = DiscriminatorHeads.from_config(
-        config.discriminator,
-        student.hidden_size,
-        pooled_size=student.pooled_size,
-        num_blocks=student.num_blocks,
+        activation_checkpointing=config.student.activation_checkpointing,
     )
     frozen = engine.freeze(features, sharded=config.teacher.sharded)
-    return Networks(
-        student=engine.prepare(student, config.student),
-        heads=engine.prepare(heads, config.discriminator),
-        features=torch.compile(frozen) if config.run.compile_teacher else frozen,
-    )
+    return torch.compile(frozen) if config.run.compile_teacher else frozen
+
+
+def _own_weights(config: Config) -> Transformer:
+    return load_transformer(config.teacher.path, precision=config.student.precision)
+
+
+def _adapted(config: Config, teacher: Transformer | None) -> Transformer:
+    base = load_teacher(config) if teacher is None else teacher
+    # Every rank draws the same adapters.
+    torch.manual_seed(config.run.seed)
+    return with_adapters(base, config.lora)

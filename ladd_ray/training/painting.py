@@ -21,6 +21,7 @@ from ladd_ray.inference.images import decode
 from ladd_ray.inference.tasks import Given, prepare_edit, prepare_generate, prepare_inpaint
 from ladd_ray.interfaces import Condition
 from ladd_ray.models.autoencoder import Autoencoder
+from ladd_ray.models.strengths import Strengths
 from ladd_ray.training.sampler import Sampler, worker_device
 from ladd_ray.training.shards import quiet_ray_data
 
@@ -49,6 +50,8 @@ class Contender:
     """Trained noise levels of the few-step sampler."""
     untrained: bool = False
     """With random weights in place of the model's own."""
+    strengths: Strengths | None = None
+    """Where the knobs of the few-step sampler's model stand; None for the defaults of the task."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Painter:
         given = _given(sampler.autoencoder, samples)
         assert all((sample.height, sample.width) == (given.height, given.width) for sample in samples)
         prompt = sampler.encoder.encode([sample.prompt for sample in samples])
-        condition = prompt._replace(task_channels=given.task_channels)
+        told = None if contender.strengths is None else contender.strengths.rows(len(samples), device=sampler.device)
+        condition = prompt._replace(task_channels=given.task_channels, strengths=told)
         return given.kept(decode(sampler.autoencoder, _latents(sampler, contender, condition, samples)))
 
     def _model(self, contender: Contender) -> Sampler:

@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ladd_ray.config import Config, RunConfig, override
-from ladd_ray.data.latents import Provenance
 from ladd_ray.data.prompts import prompts_fingerprint, read_prompts
 from ladd_ray.data.provenance import require_same
+from ladd_ray.data.sources import list_shards, reading_fingerprint
+from ladd_ray.data.task_rows import DrawnProvenance
+from ladd_ray.data_sections import EMBEDDED, DataConfig, Range
 from ladd_ray.models.embedded import committed_model
-from ladd_ray.models.folder import fingerprint, is_hub_name, largest_side, scheduler_shift, shape_config
-
-EMBEDDED = "stickers"
+from ladd_ray.models.folder import (
+    encoders_fingerprint,
+    fingerprint,
+    has_three_tasks,
+    is_hub_name,
+    largest_side,
+    shape_config,
+)
+from ladd_ray.models.pixel_features import absolute_features
+from ladd_ray.training.sampler import teacher_shift
 
 
 @dataclass(frozen=True)
@@ -24,27 +33,33 @@ class Plan:
     """With absolute paths."""
     teacher: str
     """Fingerprint of the teacher."""
-    provenance: Provenance
-    """Of the latents that the run trains on."""
+    provenance: DrawnProvenance
+    """Of the rows that the run trains on."""
     latents: Path
     """Their folder, which may not exist yet."""
 
     def describe(self) -> str:
         """What would run, for people."""
         config = self.config
-        state = "reuse" if self.latents.is_dir() else "draw"
         where = f"{config.run.num_workers} x {config.run.device}" if config.run.num_workers else "this process"
         return "\n".join(
             [
                 f"run       {config.run_directory}",
                 f"teacher   {config.teacher.path} ({self.teacher})",
-                f"latents   {state} {config.data.num_latents} at guidance {config.data.guidance_scale:g}, "
-                f"{config.data.num_inference_steps} steps: {self.latents}",
+                f"latents   {self._latents()}",
                 f"training  {config.run.steps} steps of {config.run.global_batch_size} "
                 f"({config.micro_batch_size} per worker and micro batch) on {where}",
                 f"export    {config.run_directory / 'export'}",
             ]
         )
+
+    def _latents(self) -> str:
+        data, facts = self.config.data, self.provenance
+        how = f"at guidance {facts.guidance_scale}, {facts.num_inference_steps} steps"
+        if data.feed == "online":
+            return f"drawn while training by {data.online_teachers} teachers {how}"
+        files = f" and the pictures of {data.source}" if data.reads_files else ""
+        return f"{'reuse' if self.latents.is_dir() else 'draw'} {data.num_latents}{files} {how}: {self.latents}"
 
 
 def prepare(config: Config, *, fetch: bool = True) -> Plan:
@@ -63,21 +78,50 @@ def prepare(config: Config, *, fetch: bool = True) -> Plan:
     teacher = fingerprint(config.teacher.path) if at_hand else config.teacher.path
     if at_hand:
         _check_transformer(config)
-    prompts = read_prompts(config.data.prompts, config.data.num_latents, split="train", seed=config.data.seed)
     read_prompts(config.data.heldout_prompts, 1, split="heldout", seed=config.evaluation.seed)
-    provenance = Provenance(
-        teacher=teacher,
-        prompts=prompts_fingerprint(prompts),
-        num_latents=config.data.num_latents,
-        guidance_scale=config.data.guidance_scale,
-        num_inference_steps=config.data.num_inference_steps,
-        shift=config.data.shift or (scheduler_shift(config.teacher.path) if at_hand else 1.0),
-        height=config.data.height,
-        width=config.data.width,
-        seed=config.data.seed,
-        precision=config.teacher.precision,
-    )
+    provenance = _provenance(config, teacher=teacher, at_hand=at_hand)
     return Plan(config, teacher, provenance, _latents_folder(config, provenance))
+
+
+def _provenance(config: Config, *, teacher: str, at_hand: bool) -> DrawnProvenance:
+    data = config.data
+    return DrawnProvenance(
+        teacher=teacher,
+        encoders=encoders_fingerprint(config.teacher.path) if at_hand else teacher,
+        prompts=_prompts(data),
+        pictures=_pictures(data),
+        tasks=", ".join(f"{name} {share:g}" for name, share in data.tasks.model_dump().items()),
+        origin=data.origin,
+        num_latents=data.num_latents,
+        guidance_scale=_range(data.text_guidance),
+        image_guidance_scale=_range(data.image_guidance) if data.tasks.edit else "",
+        num_inference_steps=data.num_inference_steps,
+        shift=teacher_shift(config) if at_hand else data.shift or 1.0,
+        sizes=", ".join(f"{height}x{width}" for height, width in data.sizes),
+        seed=data.seed,
+        precision=config.teacher.precision,
+        store_prompt_embeds=data.store_prompt_embeds,
+    )
+
+
+def _prompts(data: DataConfig) -> str:
+    """A fingerprint, after a look at the file."""
+    if not data.draws_prompts:
+        return ""
+    return prompts_fingerprint(read_prompts(data.prompts, data.num_latents, split="train", seed=data.seed))
+
+
+def _pictures(data: DataConfig) -> str:
+    """A fingerprint, after a look at the files."""
+    if data.reads_files:
+        list_shards(data.pictures)
+        return reading_fingerprint(data.pictures)
+    return EMBEDDED if data.tasks.edit + data.tasks.inpaint > 0 or data.origin == "real" else ""
+
+
+def _range(bounds: Range) -> str:
+    low, high = bounds
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _with_absolute_paths(config: Config) -> Config:
@@ -87,6 +131,11 @@ def _with_absolute_paths(config: Config) -> Config:
         source = getattr(config.data, name)
         if source != EMBEDDED:
             changes[f"data.{name}"] = str(Path(source).expanduser().resolve())
+    if config.data.source != EMBEDDED:
+        # Not resolved: it may be a pattern.
+        changes["data.source"] = str(Path(config.data.source).expanduser().absolute())
+    if config.method == "add":
+        changes["add.features"] = absolute_features(config.add.features)
     if config.data.latents is not None:
         changes["data.latents"] = str(Path(config.data.latents).expanduser().resolve())
     return override(config, changes)
@@ -121,11 +170,19 @@ def _check_transformer(config: Config) -> None:
             f"discriminator.tapped_blocks = {blocks} goes beyond the teacher's {shape['num_layers']} blocks: "
             f"use 0..{shape['num_layers'] - 1}"
         )
-    if max(config.data.height, config.data.width) > (largest := largest_side(config.teacher.path)):
-        raise ValueError(f"data.height and data.width must not exceed {largest}, the teacher's largest side")
+    data, largest = config.data, largest_side(config.teacher.path)
+    if max(data.height, data.width, *(side for size in data.sizes for side in size)) > largest:
+        raise ValueError(
+            f"data.height, data.width and data.buckets must not exceed {largest}, the teacher's largest side"
+        )
+    if data.tasks.edit + data.tasks.inpaint > 0 and not has_three_tasks(config.teacher.path):
+        raise ValueError(
+            f"{config.teacher.path} only generates: set data.tasks.edit and data.tasks.inpaint to 0, or train it for "
+            "three tasks first (jobs/pretrain.py)"
+        )
 
 
-def _latents_folder(config: Config, provenance: Provenance) -> Path:
+def _latents_folder(config: Config, provenance: DrawnProvenance) -> Path:
     if config.data.latents is None:
         return Path(config.run.directory) / "latents" / provenance.key
     folder = Path(config.data.latents)

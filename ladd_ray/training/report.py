@@ -1,4 +1,7 @@
-"""Evaluates a finished run: draws teacher and student on held-out prompts, scores them, writes the pictures."""
+"""Evaluates a finished run: draws teacher and student on held-out prompts, scores them, writes the pictures.
+
+A student of several tasks edits and fills held-out exercises too, and one with guidance knobs has them turned.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,29 @@ from ladd_ray.evaluation.pictures import sample_grid, training_curves
 from ladd_ray.evaluation.protocol import with_hash
 from ladd_ray.evaluation.scores import diversity, kid, split_half_kid
 from ladd_ray.evaluation.table import markdown_table
+from ladd_ray.models.judge import Judge
 from ladd_ray.tracking import LocalHistory, MlflowTracker
+from ladd_ray.training.knob_report import Turning, knob_lines, score_knobs, shortened
+from ladd_ray.training.knobs import guidance_knobs
 from ladd_ray.training.painting import Contender, Crew, Sample, paint_all, with_repeats
 from ladd_ray.training.preflight import Plan
 from ladd_ray.training.run_folder import RunFolder
+from ladd_ray.training.task_report import SHEETS, Examiner, find_trials, score_trial, task_tables
 
 logger = logging.getLogger(__name__)
 
-REFERENCE = "reference"
+REFERENCE, TEACHER = "reference", "teacher_guided"
 HEAD = ("sampler", "KID", "diversity", "of the teacher's")
 Pictures = Mapping[str, NDArray[np.uint8]]
 
 
 def evaluate(plan: Plan, folder: RunFolder) -> None:
-    """Write metrics.json, samples.png and curves.png into the run's folder, and to MLflow."""
+    """Write metrics.json, samples.png, curves.png and sheets of further tasks into the run's folder, and to MLflow.
+
+    Args:
+        plan: Of the run.
+        folder: Where its export lies.
+    """
     config = plan.config
     players = contenders(config, student=str(folder.export), shift=plan.provenance.shift)
     samples = evaluation_samples(config)
@@ -41,7 +53,7 @@ def evaluate(plan: Plan, folder: RunFolder) -> None:
     sample_grid(shown, captions, folder.path / "samples.png")
     history = LocalHistory(folder.path / "metrics.jsonl").read()
     training_curves(history, folder.path / "curves.png", title=config.run.name)
-    scores = score(pictures, config)
+    scores = {**score(pictures, config), **further_scores(config, players, folder)}
     document = {"protocol": protocol(config, plan, samples), "labels": labels, **scores}
     partial = folder.metrics.with_suffix(".part")
     partial.write_text(json.dumps(document, indent=2) + "\n")
@@ -59,14 +71,15 @@ def contenders(config: Config, *, student: str, shift: float) -> list[Contender]
         shift: Timestep shift of the teacher's sampler.
     """
     teacher, seed, levels = config.teacher.path, config.evaluation.seed, config.noise.levels
-    steps, guidance = config.data.num_inference_steps, config.data.guidance_scale
+    knobs, steps = guidance_knobs(config), config.data.num_inference_steps
+    guidance = config.data.guidance_scale if knobs is None else knobs.text.default
     most = max(config.evaluation.student_steps)
     name = f"teacher, {steps} steps, guidance {guidance:g}"
     unguided = f"teacher, {most} steps, unguided (Euler)"
     fixed = [
         # Other noise than everybody else's.
         Contender(REFERENCE, "reference", teacher, seed + 1, steps, guidance, shift),
-        Contender("teacher_guided", name, teacher, seed, steps, guidance, shift),
+        Contender(TEACHER, name, teacher, seed, steps, guidance, shift),
         Contender(f"teacher_unguided_{most}", unguided, teacher, seed, most, 1.0, shift),
         Contender(f"untrained_student_{most}", f"untrained student, {most} steps", teacher, seed, most, levels=levels),
     ]
@@ -77,6 +90,34 @@ def contenders(config: Config, *, student: str, shift: float) -> list[Contender]
         for count in config.evaluation.student_steps
     ]
     return [*fixed, *students]
+
+
+def further_scores(config: Config, players: Sequence[Contender], folder: RunFolder) -> dict[str, Any]:
+    """Scores of editing, inpainting and knobs, as far as the student learned them; draws their sheets.
+
+    Args:
+        config: The run's.
+        players: See ``contenders``.
+        folder: Of the run.
+    """
+    able = [player for player in players if player.name == TEACHER or player.guidance_scale is None]
+    trials = find_trials(config, able)
+    if not trials:
+        return {"tasks": {}}
+    examiner = Examiner(crew(config), Judge.from_pretrained(), EffNetLite0Features())
+    columns = config.evaluation.num_sample_prompts
+    tasks = {
+        trial.task: score_trial(trial, examiner=examiner, sheet=folder.path / SHEETS[trial.task], columns=columns)
+        for trial in trials
+    }
+    knobs, edits = guidance_knobs(config), next((trial for trial in trials if trial.task == "edit"), None)
+    if knobs is None or edits is None:
+        return {"tasks": tasks}
+    by_name = {player.name: player for player in able}
+    student = by_name[f"student_{max(config.evaluation.student_steps)}"]
+    turning = Turning(student, by_name[TEACHER], knobs, config.evaluation.num_knob_settings)
+    edits = shortened(edits, config.evaluation.num_knob_edits)
+    return {"tasks": tasks, "knobs": score_knobs(edits, turning, examiner=examiner)}
 
 
 def crew(config: Config) -> Crew:
@@ -137,7 +178,7 @@ def protocol(config: Config, plan: Plan, samples: Sequence[Sample]) -> dict[str,
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """The scores as a Markdown table."""
+    """The scores as Markdown tables, one for each task."""
     floor, labels = document["kid_floor"], document["labels"]
     rows = [
         [
@@ -153,7 +194,8 @@ def table(document: Mapping[str, Any]) -> str:
         f"KID-EffNetLite0 to {count} guided teacher images (the reference's own halves: "
         f"{floor['mean']:.4f} +- {floor['std']:.4f})"
     )
-    return f"{note}\n\n{markdown_table(HEAD, rows)}"
+    further = [*task_tables(document), *knob_lines(document)]
+    return "\n\n".join([note, markdown_table(HEAD, rows), *further])
 
 
 def _track(config: Config, scores: Mapping[str, Any], folder: RunFolder) -> None:
@@ -163,6 +205,13 @@ def _track(config: Config, scores: Mapping[str, Any], folder: RunFolder) -> None
         for name, entry in scores["scores"].items()
         for kind in ("kid", "diversity")
     }
+    for task, results in scores["tasks"].items():
+        values |= {
+            f"evaluation/{name}/{task}": entry[task]["success"]["value"] for name, entry in results["scores"].items()
+        }
+    for name, entry in scores.get("knobs", {}).items():
+        values |= {f"evaluation/knobs/{name}": entry["student_correlation"]}
     tracker.log_metrics(values, config.run.steps)
-    tracker.log_artifacts([folder.path / name for name in ("samples.png", "curves.png", "metrics.json", "config.json")])
+    files = ["samples.png", "curves.png", *(SHEETS[task] for task in scores["tasks"]), "metrics.json", "config.json"]
+    tracker.log_artifacts([folder.path / name for name in files])
     tracker.finish()

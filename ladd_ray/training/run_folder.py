@@ -20,10 +20,11 @@ from ladd_ray.tracking import flatten
 
 CONFIG_NAME = "config.json"
 OPERATIONAL = {
-    "recipe", "tracking", "run.name", "run.directory", "run.num_workers", "run.device",
+    "recipe", "tracking", "health", "run.name", "run.directory", "run.num_workers", "run.device",
     "run.threads_per_worker", "run.checkpoint_every", "run.checkpoints_to_keep", "run.max_failures",
     "run.cluster_timeout_s",
-    "teacher.path", "data.latents", "data.synthesis_batch_size", "evaluation.batch_size",
+    "teacher.path", "data.latents", "data.synthesis_batch_size", "data.store_prompt_embeds",
+    "data.online_teachers", "data.online_buffer", "evaluation.batch_size",
     "model.path", "data.encoded", "data.encoding_batch_size", "data.memory_gb", "validation.batch_size",
 }  # fmt: skip
 """Settings that change how a run is done and not what it computes (up to rounding), in either kind of run."""

@@ -1,97 +1,75 @@
-"""Makes the training latents, or finds them: Ray Data over actors that hold the teacher."""
+"""Makes the training set of a distillation, or finds it: Ray Data over actors that hold the teacher."""
 
 from __future__ import annotations
 
+import logging
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
-import torch
-from numpy.typing import NDArray
 
 from ladd_ray.config import Config
-from ladd_ray.data.latents import INDEX_COLUMN, Provenance, to_row_arrays
-from ladd_ray.data.prompts import read_prompts
-from ladd_ray.training.preflight import Plan
-from ladd_ray.training.sampler import Sampler, worker_device
-from ladd_ray.training.shards import make_once, progress_of, quiet_ray_data
+from ladd_ray.data.row_files import parts_of
+from ladd_ray.data.training_rows import reader_settings, training_shards
+from ladd_ray.training.cluster import cluster
+from ladd_ray.training.preflight import Plan, prepare
+from ladd_ray.training.row_making import Job, make_rows
+from ladd_ray.training.shards import RowCounter, make_once, unfinished_folder
+from ladd_ray.training.synthesis_report import Inventory, draw_sheet
+from ladd_ray.training.teaching import Teacher
 
-Rows = dict[str, NDArray[Any]]
-
-
-class TeacherActor:
-    """Draws a batch of prompts with the guided teacher; one per worker."""
-
-    def __init__(self, config: Config, provenance: Provenance) -> None:
-        torch.set_num_threads(config.run.threads_per_worker)
-        self._config, self._provenance = config, provenance
-        device = worker_device(config.run.device)
-        self._sampler = Sampler(config.teacher.path, precision=config.teacher.precision, device=device)
-
-    def __call__(self, rows: Rows) -> Rows:
-        """Columns index and prompt become index, prompt, latents and both embeddings."""
-        facts = self._provenance
-        prompt = self._sampler.encoder.encode([str(text) for text in rows["prompt"]])
-        latents = self._sampler.teacher(
-            prompt,
-            [int(index) for index in rows[INDEX_COLUMN]],
-            height=facts.height,
-            width=facts.width,
-            num_inference_steps=facts.num_inference_steps,
-            guidance_scale=facts.guidance_scale,
-            shift=facts.shift,
-            seed=facts.seed,
-        )
-        return {**rows, **to_row_arrays(latents, prompt)}
+logger = logging.getLogger(__name__)
 
 
 def ensure_latents(plan: Plan) -> Path:
-    """The folder of the plan's latents, drawn now if nobody drew them before."""
-    return make_once(plan.latents, plan.provenance, partial(_draw, plan))
-
-
-def _draw(plan: Plan, folder: Path) -> None:
+    """The folder of the plan's rows; what is missing of it is made now."""
     config = plan.config
-    prompts = read_prompts(config.data.prompts, config.data.num_latents, split="train", seed=config.data.seed)
-    table = pa.table({INDEX_COLUMN: np.arange(len(prompts)), "prompt": prompts})
-    draw = _draw_on_cluster if config.run.num_workers else _draw_here
-    draw(plan, table, folder)
-
-
-def _draw_on_cluster(plan: Plan, table: pa.Table, folder: Path) -> None:
-    import ray.data
-
-    run, size = plan.config.run, plan.config.data.synthesis_batch_size
-    quiet_ray_data()
-    # One block per batch. Handing over tables instead of rows costs a worker process each, a minute on a laptop.
-    num_batches = -(-len(table) // size)
-    drawn = ray.data.from_items(table.to_pylist(), override_num_blocks=num_batches).map_batches(
-        TeacherActor,
-        batch_size=size,
-        compute=ray.data.ActorPoolStrategy(size=min(run.num_workers, num_batches)),
-        fn_constructor_args=(plan.config, plan.provenance),
-        # Half of what an actor uses: actors that held every CPU would leave none to the tasks that write.
-        num_cpus=run.threads_per_worker / 2,
-        num_gpus=1 if run.device == "gpu" else 0,
+    job = Job(
+        parts=tuple(parts_of(training_shards(config.data))),
+        reader=reader_settings(config.data),
+        maker=partial(Teacher, config),
+        run=config.run,
+        label="draw latents",
+        total=None if config.data.reads_files else config.data.num_latents,
     )
-    with progress_of(folder, total=len(table), label="draw latents"):
-        drawn.write_parquet(str(folder))
+    return make_once(plan.latents, plan.provenance, partial(make_rows, job), setting="data.latents")
 
 
-def _draw_here(plan: Plan, table: pa.Table, folder: Path) -> None:
-    """The same without a cluster, for debugging."""
-    from ray.data.extensions import ArrowTensorArray
+@dataclass(frozen=True)
+class Synthesis:
+    """What a synthesis left behind."""
 
-    actor = TeacherActor(plan.config, plan.provenance)
-    size = plan.config.data.synthesis_batch_size
-    for start in range(0, len(table), size):
-        part = table.slice(start, size)
-        rows = actor({name: part[name].to_numpy() for name in part.column_names})
-        columns = {
-            name: ArrowTensorArray.from_numpy(values) if values.ndim > 1 else pa.array(values)
-            for name, values in rows.items()
-        }
-        parquet.write_table(pa.table(columns), folder / f"{start:08d}.parquet")
+    folder: Path
+    sheet: Path
+    """A picture of the first rows."""
+    inventory: Inventory
+    drawn: int
+    """Rows that were made now and not found."""
+    seconds: float
+    """With the start of the workers."""
+
+    def describe(self) -> str:
+        """For people."""
+        speed = "none drawn now"
+        if self.drawn:
+            speed = f"{self.drawn} of them now, in {self.seconds:.0f} s: {self.drawn / self.seconds:.1f} images/s"
+        return f"{self.inventory.describe()}\n{speed}\nrows in {self.folder}\nfirst rows in {self.sheet}"
+
+
+def synthesize(config: Config) -> Synthesis:
+    """Make the set that a distillation of the same configuration trains on, or go on with it.
+
+    Raises:
+        ValueError: something in the configuration, the data or on the cluster is wrong; the message says what to do.
+    """
+    plan = prepare(config)
+    logger.info("%s", plan.describe())
+    there = RowCounter(plan.latents if plan.latents.is_dir() else unfinished_folder(plan.latents)).rows()
+    began = time.monotonic()
+    with cluster(plan.config) if plan.config.run.num_workers else nullcontext():
+        folder = ensure_latents(plan)
+    seconds = time.monotonic() - began
+    inventory = Inventory.of(folder)
+    drawn = sum(inventory.tasks.values()) - there
+    return Synthesis(folder, draw_sheet(plan.config, folder), inventory, drawn, seconds)

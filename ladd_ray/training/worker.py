@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import torch
 from ladd_ray.config import Config, JobConfig, RunConfig
 from ladd_ray.engine.local import LocalEngine
 from ladd_ray.interfaces import Engine, Tracker
-from ladd_ray.models.export import export_pipeline
 from ladd_ray.tracking import MlflowTracker, NullTracker
 from ladd_ray.training.checkpoints import CheckpointKeeper, Deliver, keep_locally, ray_delivery
+from ladd_ray.training.collapse import reported_collapse
+from ladd_ray.training.health import CollapseError
 from ladd_ray.training.loop import distill
-from ladd_ray.training.networks import Networks
+from ladd_ray.training.methods import Method
 from ladd_ray.training.run_folder import RunFolder, identity_hash
 from ladd_ray.training.sampler import worker_device
+from ladd_ray.training.student_export import export_student
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,26 @@ def worker_settings(config: Config, *, teacher: str, latents: Path) -> dict[str,
 
 
 def run_worker(settings: Mapping[str, Any], *, deliver: Deliver | None = None) -> None:
-    """Train this worker's share; without ``deliver`` as the only worker, in this process."""
+    """Train this worker's share; without ``deliver`` as the only worker, in this process.
+
+    A run that collapses leaves a report in place of an export; see ``collapse.require_no_collapse``.
+    """
     config = Config.model_validate(settings["config"])
     teacher = settings["teacher"]
-    with workplace(config, teacher=teacher, noise_levels=config.noise.levels, deliver=deliver) as place:
-        networks = distill(
+    with (
+        # Ray would start workers that raise again, and they would collapse again: the driver reads the report.
+        suppress(CollapseError),
+        workplace(config, teacher=teacher, noise_levels=config.noise.levels, deliver=deliver) as place,
+        reported_collapse(place.folder, place.tracker, rank=place.engine.rank),
+    ):
+        method = distill(
             config,
             engine=place.engine,
             latents=Path(settings["latents"]),
             keeper=place.keeper,
             tracker=place.tracker,
         )
-        _export(config, networks, place.folder, engine=place.engine, teacher=teacher)
+        _export(config, method, place.folder, engine=place.engine, teacher=teacher)
 
 
 def _engine(run: RunConfig) -> Engine:
@@ -104,22 +114,8 @@ def _engine(run: RunConfig) -> Engine:
     )
 
 
-def _export(config: Config, networks: Networks, folder: RunFolder, *, engine: Engine, teacher: str) -> None:
-    """The moving average as a pipeline folder; every rank takes part in gathering it."""
-    weights = networks.student.full_state_dict(ema=config.student.ema_decay > 0)
+def _export(config: Config, method: Method, folder: RunFolder, *, engine: Engine, teacher: str) -> None:
+    """The student as a pipeline folder; a half-finished export of an earlier attempt goes."""
     if engine.rank == 0:
         shutil.rmtree(folder.export, ignore_errors=True)
-        export_pipeline(
-            config.teacher.path,
-            weights,
-            folder.export,
-            levels=config.noise.levels,
-            provenance={
-                "method": "LADD (arXiv 2403.12015)",
-                "teacher": teacher,
-                "steps": config.run.steps,
-                "seed": config.run.seed,
-                "ema_decay": config.student.ema_decay,
-            },
-        )
-    engine.barrier()
+    export_student(config, method.student, folder.export, engine=engine, teacher=teacher, steps=config.run.steps)

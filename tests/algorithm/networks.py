@@ -26,6 +26,7 @@ class TinyDenoiser(nn.Module):
         prompt_embeds: Tensor,
         pooled_prompt_embeds: Tensor,
         task_channels: None = None,
+        strengths: Tensor | None = None,
     ) -> Tensor:
         condition = self.condition(torch.cat([pooled_prompt_embeds, sigma[:, None]], dim=1))
         hidden = functional.silu(self.inner(x_sigma) + condition[:, :, None, None])
@@ -48,6 +49,7 @@ class TinyFeatures(nn.Module):
         prompt_embeds: Tensor,
         pooled_prompt_embeds: Tensor,
         task_channels: None = None,
+        strengths: Tensor | None = None,
     ) -> list[Tensor]:
         self.seen.append(x_sigma.detach())
         first = functional.silu(self.blocks[0](x_sigma))

@@ -32,7 +32,13 @@ class LinearDenoiser(nn.Module):
         self.weight = nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
 
     def forward(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled: Tensor, task_channels: Tensor | None = None
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled: Tensor,
+        task_channels: Tensor | None = None,
+        strengths: Tensor | None = None,
     ) -> Tensor:
         seen = x_sigma + sigma[:, None, None, None] + pooled.sum(1)[:, None, None, None]
         seen = seen + prompt_embeds.sum((1, 2))[:, None, None, None]

@@ -66,7 +66,12 @@ def test_student_of_the_true_velocity_returns_the_latents() -> None:
     latents, noise = setting.batch.latents, setting.drawn.noise
 
     def perfect(
-        x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, task: None
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: Tensor | None = None,
+        strengths: Tensor | None = None,
     ) -> Tensor:
         torch.testing.assert_close(x_sigma, flow.add_noise(latents, noise, sigma))
         return flow.velocity(latents, noise)

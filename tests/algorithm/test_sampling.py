@@ -20,7 +20,13 @@ class PerfectDenoiser:
         self.inputs: list[Tensor] = []
 
     def __call__(
-        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor, task: None
+        self,
+        x_sigma: Tensor,
+        sigma: Tensor,
+        prompt_embeds: Tensor,
+        pooled_prompt_embeds: Tensor,
+        task_channels: Tensor | None = None,
+        strengths: Tensor | None = None,
     ) -> Tensor:
         self.levels.append(sigma[0].item())
         self.inputs.append(x_sigma)

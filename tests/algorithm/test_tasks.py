@@ -20,7 +20,12 @@ def picture(seed: int = 0) -> Tensor:
 
 
 def linear_denoiser(
-    x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled: Tensor, task_channels: Tensor | None
+    x_sigma: Tensor,
+    sigma: Tensor,
+    prompt_embeds: Tensor,
+    pooled: Tensor,
+    task_channels: Tensor | None = None,
+    strengths: Tensor | None = None,
 ) -> Tensor:
     """Answers with something of every input, so that a wrong row or source shows."""
     answer = x_sigma * sigma[:, None, None, None] + pooled.sum(1)[:, None, None, None]
@@ -68,6 +73,31 @@ def test_guidance_by_text_and_source_is_its_equation(image_scale: float) -> None
         image_guidance_scale=image_scale,
     )
     torch.testing.assert_close(guided, expected, rtol=0, atol=1e-12)
+
+
+def test_rows_of_one_batch_have_strengths_of_their_own() -> None:
+    x_sigma, sigma = picture(1), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    prompt = prompts(ROWS, dtype=torch.float64)._replace(task_channels=edit_channels(picture(2)))
+    negative = prompts(1, seed=9, dtype=torch.float64)
+    scales = [(3.0, 1.0), (1.0, 1.0), (4.5, 1.7)]
+    text, image = torch.tensor(scales).T
+
+    def velocity(text_scale: float | Tensor, image_scale: float | Tensor) -> Tensor:
+        return guided_velocity(
+            linear_denoiser,
+            x_sigma,
+            sigma=sigma,
+            prompt=prompt,
+            negative_prompt=negative,
+            guidance_scale=text_scale,
+            image_guidance_scale=image_scale,
+        )
+
+    together = velocity(text, image)
+    for row, (of_text, of_image) in enumerate(scales):
+        torch.testing.assert_close(together[row], velocity(of_text, of_image)[row], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="in the same row"):
+        velocity(text, torch.tensor([1.0, 1.2, 1.0]))
 
 
 def test_image_guidance_alone_is_refused() -> None:

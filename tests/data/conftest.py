@@ -4,8 +4,7 @@ import pytest
 
 from ladd_ray.data import edits
 from ladd_ray.data.edits import Edit
-
-FRAMES = [(64, 64), (48, 80), (80, 48)]
+from ladd_ray.data.stickers import FRAMES
 
 
 @pytest.fixture(scope="package", params=["train", "heldout"])

@@ -6,26 +6,24 @@ import pytest
 import torch
 
 from ladd_ray.data.batches import BatchStream, Schedule
-from ladd_ray.data.latents import StoredLatents
+from ladd_ray.data.rows import Wanted
+from ladd_ray.data.task_set import TaskSet, open_tasks
+from tests.data.stored import row, write_set
 
 NUM_STORED, GLOBAL = 10, 4
 LAYOUTS = [(1, 1), (1, 4), (2, 2), (4, 1), (2, 1), (1, 2)]
 
 
 @pytest.fixture(scope="module")
-def stored() -> StoredLatents:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
     """Every value of row r is r, so that a batch shows its rows."""
-    rows = torch.arange(NUM_STORED, dtype=torch.float16)
-    return StoredLatents(
-        latents=rows.reshape(-1, 1, 1, 1).expand(-1, 2, 4, 4),
-        prompt_embeds=rows.reshape(-1, 1, 1).expand(-1, 3, 5),
-        pooled_prompt_embeds=rows.reshape(-1, 1).expand(-1, 6),
-    )
+    folder = write_set(tmp_path_factory.mktemp("stored"), [row(number) for number in range(NUM_STORED)])
+    return open_tasks(folder, memory_gb=1, wanted=Wanted())
 
 
-def stream(stored: StoredLatents, *, world_size: int = 1, accumulation: int = 1, seed: int = 0) -> BatchStream:
+def stream(stored: TaskSet, *, world_size: int = 1, accumulation: int = 1, seed: int = 0) -> BatchStream:
     micro = GLOBAL // (world_size * accumulation)
-    return BatchStream(stored, global_batch_size=GLOBAL, micro_batch_size=micro, seed=seed)
+    return BatchStream.over(stored, global_batch_size=GLOBAL, micro_batch_size=micro, seed=seed)
 
 
 def rows_of(source: BatchStream, step: int) -> list[int]:
@@ -34,20 +32,20 @@ def rows_of(source: BatchStream, step: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("world_size", "accumulation"), LAYOUTS)
-def test_a_step_takes_one_contiguous_block(stored: StoredLatents, world_size: int, accumulation: int) -> None:
+def test_a_step_takes_one_contiguous_block(stored: TaskSet, world_size: int, accumulation: int) -> None:
     source = stream(stored, world_size=world_size, accumulation=accumulation)
     for step in range(4):
         taken = [
             position
             for micro_step in range(accumulation)
             for rank in range(world_size)
-            for position in source.positions(step, micro_step, rank=rank, world_size=world_size)
+            for position in source.schedule.positions(step, micro_step, rank=rank, world_size=world_size)
         ]
         assert taken == list(range(GLOBAL * step, GLOBAL * (step + 1)))
 
 
 @pytest.mark.parametrize(("world_size", "accumulation"), LAYOUTS)
-def test_every_layout_sees_the_same_global_batch(stored: StoredLatents, world_size: int, accumulation: int) -> None:
+def test_every_layout_sees_the_same_global_batch(stored: TaskSet, world_size: int, accumulation: int) -> None:
     source = stream(stored, world_size=world_size, accumulation=accumulation)
     whole = stream(stored).batch(7, 0, rank=0, world_size=1, device="cpu")
     parts = [
@@ -59,7 +57,7 @@ def test_every_layout_sees_the_same_global_batch(stored: StoredLatents, world_si
     assert [number for part in parts for number in part.sample_ids] == list(whole.sample_ids)
 
 
-def test_every_epoch_is_another_permutation(stored: StoredLatents) -> None:
+def test_every_epoch_is_another_permutation(stored: TaskSet) -> None:
     source = stream(stored)
     seen = [row for step in range(5) for row in rows_of(source, step)]
     first, second = seen[:NUM_STORED], seen[NUM_STORED:]
@@ -68,12 +66,12 @@ def test_every_epoch_is_another_permutation(stored: StoredLatents) -> None:
     assert first != sorted(first)
 
 
-def test_order_follows_from_the_seed(stored: StoredLatents) -> None:
+def test_order_follows_from_the_seed(stored: TaskSet) -> None:
     orders = [[row for step in range(5) for row in rows_of(stream(stored, seed=seed), step)] for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_a_sample_keeps_its_prompt_and_comes_in_fp32(stored: StoredLatents) -> None:
+def test_a_sample_keeps_its_prompt_and_comes_in_fp32(stored: TaskSet) -> None:
     batch = stream(stored).batch(3, 0, rank=0, world_size=1, device="cpu")
     rows = batch.latents[:, 0, 0, 0]
     assert torch.equal(batch.prompt.prompt_embeds[:, 0, 0], rows)
@@ -81,7 +79,7 @@ def test_a_sample_keeps_its_prompt_and_comes_in_fp32(stored: StoredLatents) -> N
     assert {batch.latents.dtype, *(tensor.dtype for tensor in batch.prompt[:2])} == {torch.float32}
 
 
-def test_numbers_of_samples_go_on_beyond_an_epoch(stored: StoredLatents) -> None:
+def test_numbers_of_samples_go_on_beyond_an_epoch(stored: TaskSet) -> None:
     """They seed the noise: a picture seen twice must not meet the same noise twice."""
     batches = [stream(stored).batch(step, 0, rank=0, world_size=1, device="cpu") for step in range(20)]
     assert [number for batch in batches for number in batch.sample_ids] == list(range(80))

@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from ladd_ray.data import stickers
-from ladd_ray.data.masks import MASK_KINDS, Mask, draw_mask, inpainting_mask
-from ladd_ray.data.stickers import RASTER, Scene
-
-FRAMES = [(64, 64), (48, 80), (80, 48), (32, 32)]
+from ladd_ray.data.masks import CELL, MASK_KINDS, Mask, draw_mask, inpainting_mask
+from ladd_ray.data.stickers import FRAMES, Scene
 
 Drawn = list[tuple[Scene, Mask]]
 
 
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
-    scenes = [stickers.scene(0, index, height=height, width=width) for height, width in FRAMES for index in range(200)]
+    scenes = [stickers.scene(0, index, height=height, width=width) for height, width in FRAMES for index in range(250)]
     return [(scene, draw_mask(1, index, scene)) for index, scene in enumerate(scenes)]
 
 
@@ -54,7 +52,7 @@ def test_masks_are_whole_cells_and_leave_something_on_either_side(drawn: Drawn) 
         assert pixels.shape == (scene.height, scene.width) and pixels.dtype == np.bool_
         assert pixels.any() and not pixels.all()
         for row, column in np.ndindex(mask.cells.shape):
-            cell = pixels[row * RASTER : (row + 1) * RASTER, column * RASTER : (column + 1) * RASTER]
+            cell = pixels[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
             assert (cell == mask.cells[row, column]).all()
 
 
@@ -88,14 +86,14 @@ def test_object_masks_hold_one_object_and_a_margin(drawn: Drawn) -> None:
         left, top, right, bottom = filled_box(mask.cells) or (0, 0, 0, 0)
         assert any(margins_hold(item.box, (left, top, right, bottom), mask=mask) for item in scene.objects)
         edges = np.array([left, top, right, bottom])
-        margins |= {tuple(abs(edges - np.array(item.box) // RASTER)) for item in scene.objects}
+        margins |= {tuple(abs(edges - np.array(item.box) // CELL)) for item in scene.objects}
     assert len(margins) > 10
 
 
 def margins_hold(box: tuple[int, ...], hole: tuple[int, ...], *, mask: Mask) -> bool:
     """One or two cells on every side with room; without, on one side, when nothing else would stay given."""
     rows, columns = mask.cells.shape
-    inside = [edge // RASTER for edge in box]
+    inside = [edge // CELL for edge in box]
     gaps = [inside[0] - hole[0], inside[1] - hole[1], hole[2] - inside[2], hole[3] - inside[3]]
     room = [inside[0], inside[1], columns - inside[2], rows - inside[3]]
     tight = [gap < min(1, most) for gap, most in zip(gaps, room, strict=True)]

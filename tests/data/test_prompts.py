@@ -37,6 +37,15 @@ def test_prompts_follow_from_the_seed() -> None:
     assert first == again != other
 
 
+def test_later_prompts_go_on_where_earlier_ones_end(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a\nb\nc\n")
+    for source in ("stickers", str(file)):
+        whole = read_prompts(source, 8, split="train", seed=0)
+        parts = [read_prompts(source, 4, split="train", seed=0, start=start) for start in (0, 4)]
+        assert [*parts[0], *parts[1]] == whole
+
+
 def test_fingerprint_sees_words_and_order() -> None:
     fingerprint = prompts_fingerprint(["a cat", "a dog"])
     assert fingerprint == prompts_fingerprint(("a cat", "a dog"))

@@ -117,7 +117,7 @@ def test_tasks_are_drawn_by_their_shares() -> None:
 
 
 def test_the_world_has_its_rows_and_a_share_of_held_out_ones() -> None:
-    items = read("stickers", num_rows=40, heldout_share=0.1, buckets=((64, 64), (32, 96)))
+    items = read("stickers", num_rows=40, heldout_share=0.1, buckets=((64, 64), (64, 96)))
     assert sum(not item.heldout for item in items) == 40
     assert sum(item.heldout for item in items) == 4
     assert len({item.id for item in items}) == 44

@@ -36,10 +36,10 @@ def reference() -> list[gan.Losses]:
     return gan.train(local_gan(), range(10))
 
 
-def local_gan(*, accumulation: int = 1, precision: str = "fp32") -> gan.Gan:
+def local_gan(*, accumulation: int = 1, precision: str = "fp32", penalty: float = 0.0) -> gan.Gan:
     engine = LocalEngine("cpu", total_steps=gan.TOTAL_STEPS, gradient_accumulation_steps=accumulation)
     student = gan.STUDENT.model_copy(update={"precision": precision})
-    return gan.build(engine, student=student, accumulation=accumulation)
+    return gan.build(engine, student=student, accumulation=accumulation, penalty=penalty)
 
 
 def launch(scenario: str, directory: Path, *, world_size: int) -> list[dict[Any, Any]]:

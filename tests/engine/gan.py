@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ladd_ray.algorithm.losses import exact_r1
 from ladd_ray.config import DiscriminatorConfig, StudentConfig
 from ladd_ray.interfaces import Engine, TrainableNetwork, Update
 
@@ -19,6 +20,7 @@ CHANNELS, HIDDEN, BATCH = 5, 7, 8
 STUDENT = StudentConfig(lr=3e-3, ema_decay=0.9, gradient_clipping=0.5, lr_warmup_steps=3, lr_schedule="cosine")
 HEADS = DiscriminatorConfig(lr=1e-2, weight_decay=0.01, lr_schedule="linear")
 TOTAL_STEPS = 12
+PENALTY = 0.5
 RESIZED = {"pair": (0, 2, 3), "single_last": (0, 1, 3)}
 """ZeRO stages at which two ranks go on from one, and one from two. A conversion takes seconds, so not all."""
 
@@ -72,6 +74,8 @@ class Gan:
     heads: TrainableNetwork
     teacher: nn.Module
     accumulation: int
+    penalty: float = 0.0
+    """Weight of the exact R1 in the heads' turn."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def build(
     heads: DiscriminatorConfig = HEADS,
     sharded_teacher: bool = False,
     accumulation: int = 1,
+    penalty: float = 0.0,
 ) -> Gan:
     """The same weights in every engine."""
     torch.manual_seed(7)
@@ -99,6 +104,7 @@ def build(
         engine.prepare(networks[1], heads),
         engine.freeze(networks[2], sharded=sharded_teacher),
         accumulation,
+        penalty,
     )
 
 
@@ -117,8 +123,15 @@ def heads_turn(gan: Gan, real: Tensor, noise: Tensor) -> tuple[Tensor, Update]:
     with torch.no_grad():
         fake = gan.student.module(noise)
         real_features, fake_features = gan.teacher(real), gan.teacher(fake)
-    real_logits, fake_logits = torch.cat(gan.heads(real_features)), torch.cat(gan.heads(fake_features))
-    loss = functional.relu(1 - real_logits).mean() + functional.relu(1 + fake_logits).mean()
+    # A forward that is differentiated before the update must not be DeepSpeed's, see training.methods.turns.
+    heads = gan.heads.module if gan.penalty else gan.heads
+    for feature in real_features:
+        feature.requires_grad_(gan.penalty > 0)
+    real_logits = heads(real_features)
+    real, fake_logits = torch.cat(real_logits), torch.cat(heads(fake_features))
+    loss = functional.relu(1 - real).mean() + functional.relu(1 + fake_logits).mean()
+    if gan.penalty:
+        loss = loss + gan.penalty * exact_r1(real_logits, real_features)
     return loss.detach(), gan.heads.update(loss)
 
 

@@ -53,6 +53,12 @@ def test_accumulation_is_like_on_one_device(seen: Seen, stage: int) -> None:
     assert_losses(rank_0(seen, "pair", "accumulated", stage), expected)
 
 
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_exact_r1_is_like_on_one_device(seen: Seen, stage: int) -> None:
+    expected = gan.train(local_gan(accumulation=2, penalty=gan.PENALTY), range(6))
+    assert_losses(rank_0(seen, "pair", "penalised", stage), expected)
+
+
 @pytest.mark.parametrize("stage", VARIANTS)
 def test_a_turn_leaves_no_gradient_in_the_other_networks(seen: Seen, stage: object) -> None:
     for rank in seen["pair"]:

@@ -30,6 +30,7 @@ def build(
     sharded: bool = False,
     accumulation: int = 1,
     precision: str = "fp32",
+    penalty: float = 0.0,
 ) -> Gan:
     """The toy at one ZeRO stage."""
     engine = ZeroEngine(total_steps=gan.TOTAL_STEPS, micro_batch_size=2, gradient_accumulation_steps=accumulation)
@@ -39,6 +40,7 @@ def build(
         heads=gan.HEADS.model_copy(update={"zero_stage": stage if heads_stage is None else heads_stage}),
         sharded_teacher=sharded,
         accumulation=accumulation,
+        penalty=penalty,
     )
 
 
@@ -209,6 +211,8 @@ def pair(directory: Path) -> dict[str, Any]:
         seen["sharded_teacher", stage] = sharded_teacher(stage)
         seen["non_finite", stage] = non_finite(stage)
         seen["non_finite_gradient", stage] = non_finite_gradient(stage)
+    for stage in range(3):
+        seen["penalised", stage] = gan.train(build(stage, accumulation=2, penalty=gan.PENALTY), range(6))
     seen["wrong_stage"] = wrong_stage(directory / "two")
     for stage in gan.RESIZED["pair"]:
         seen["resized", stage] = resized(stage, directory / "one")

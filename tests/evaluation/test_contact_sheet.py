@@ -5,7 +5,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ladd_ray.evaluation.contact_sheet import GAP, LABEL_WIDTH, MARGIN, SCALE, Cell, Row, Section, contact_sheet
+from ladd_ray.evaluation.contact_sheet import (
+    GAP,
+    LABEL_WIDTH,
+    MARGIN,
+    MARK_HEIGHT,
+    MARKS,
+    SCALE,
+    Cell,
+    Row,
+    Section,
+    contact_sheet,
+)
 from ladd_ray.evaluation.pictures import PAPER
 from ladd_ray.evaluation.world_sheet import HOLE, faded, with_hole
 
@@ -62,3 +73,13 @@ def test_holes_hide_the_picture() -> None:
     picture = with_hole(flat(RED), hole)
     assert (picture[~hole] == RED).all()
     assert {tuple(pixel) for pixel in picture[hole].tolist()} == set(HOLE)
+
+
+def test_a_mark_stands_under_its_picture_and_rows_make_room(tmp_path: Path) -> None:
+    marked = Row("", [Cell([flat(RED), flat(BLUE)], right=True, marked=1), Cell([flat(RED)], right=False)])
+    sheet = drawn(tmp_path / "sheet.png", marked, Row("", [Cell([flat(GREEN)])]))
+    tick, cross, blue, green = (where(sheet, colour) for colour in (MARKS[True][1], MARKS[False][1], BLUE, GREEN))
+    foot = blue[1] + SCALE * 32
+    assert blue[0] < tick[0] < blue[0] + SCALE * 32 and tick[1] > foot
+    assert cross[0] > blue[0] + SCALE * 32 and cross[1] > foot
+    assert green[1] == foot + MARK_HEIGHT + GAP

@@ -13,7 +13,6 @@ from ladd_ray.data.stickers import Scene, Sticker
 from ladd_ray.evaluation.judge import overlap, placed, prompt_scores, related, share, verdict
 from ladd_ray.models.judge import Found, Judge, Reading
 
-SIZES = [(64, 64), (48, 80), (80, 48)]
 CAT, DOG = Sticker("cat", "flat", left=0, top=16, size=24), Sticker("dog", "flat", left=32, top=24, size=32)
 SCENE = Scene((CAT, DOG), "blue", "flat", "a caption", "two", height=64, width=64)
 
@@ -98,7 +97,14 @@ def test_scores_are_shares_by_category():
     }
     assert score.overall == 0.75
     assert (score.background.value, score.style.value, score.all_right.value) == (0.75, 1.0, 0.5)
+    assert {size: (part.value, part.n) for size, part in score.by_size.items()} == {"64x64": (0.5, 4)}
     assert json.loads(json.dumps(score.to_dict()))["categories"]["two"]["value"] == 0.5
+
+
+def test_every_picture_size_has_its_own_share():
+    wide = replace(SCENE, width=96)
+    score = prompt_scores([seen(SCENE), seen(wide), seen(replace(wide, background="pink"))], [SCENE, wide, wide])
+    assert {size: (part.value, part.n) for size, part in score.by_size.items()} == {"64x64": (1, 1), "64x96": (0.5, 2)}
 
 
 def test_one_reading_for_each_scene():
@@ -137,7 +143,7 @@ def read(drawn: list[Scene]) -> list[Reading]:
     return judge().read(np.stack([stickers.render(scene) for scene in drawn]))
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(("height", "width"), stickers.FRAMES)
 def test_true_pictures_score_high(height, width):
     drawn = scenes(height, width)
     readings = read(drawn)
@@ -150,7 +156,7 @@ def test_true_pictures_score_high(height, width):
 def test_objects_off_the_raster_are_read_too():
     moved = [
         replace(scene, objects=tuple(replace(item, left=item.left + 3, top=item.top + 2) for item in scene.objects))
-        for scene in scenes()
+        for scene in scenes(count=300)
         if all(max(item.box[2:]) <= 61 for item in scene.objects)
     ]
     assert len(moved) > 20

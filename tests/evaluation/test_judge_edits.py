@@ -61,7 +61,7 @@ def test_facts_suffice_where_they_differ_from_the_source(judge):
 
 
 def test_each_kind_has_its_own_share_and_sizes_may_differ(judge):
-    flat = replace(SOURCE, width=80)
+    flat = replace(SOURCE, width=96)
     targets = [replace(flat, background="pink"), REPLACED]
     sources = [render(flat), render(SOURCE)]
     score = edit_scores(
@@ -73,6 +73,7 @@ def test_each_kind_has_its_own_share_and_sizes_may_differ(judge):
         "background": (1, 1),
         "replace": (0, 1),
     }
+    assert {size: part.value for size, part in score.by_size.items()} == {"64x64": 0, "64x96": 1}
     assert score.success.value == 0.5
 
 

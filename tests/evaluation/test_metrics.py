@@ -11,7 +11,7 @@ from ladd_ray.evaluation.metrics import Asked, DistanceScorer, DiversityScorer, 
 from ladd_ray.evaluation.scores import diversity, kid
 from ladd_ray.models.judge import Judge
 
-SIZES = [(64, 64), (48, 80)]
+SIZES = [(64, 64), (64, 96)]
 
 
 def colours(images):

@@ -9,7 +9,7 @@ from ladd_ray.evaluation.protocol import HASH, EvaluationProtocol, TaskProtocol,
 
 PROTOCOL = EvaluationProtocol(
     num_images=256,
-    sizes=((64, 64), (48, 80)),
+    sizes=((64, 64), (64, 96)),
     prompts="0123456789abcdef",
     seed=2024,
     num_diversity_prompts=16,

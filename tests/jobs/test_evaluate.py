@@ -78,10 +78,10 @@ def test_an_evaluation_gets_the_configuration_of_the_command_line(run: Run, monk
     monkeypatch.setattr(
         "ladd_ray.training.evaluation.job.evaluate_models", lambda config: started.append(config) or Path("there")
     )
-    arguments = ("--student.steps", "1", "2", "--sizes", "64", "64", "48", "80", "--scores", "kid", "judge")
+    arguments = ("--student.steps", "1", "2", "--sizes", "64", "64", "64", "96", "--scores", "kid", "judge")
     code, out, _ = run("runs/a", "runs/b", *arguments)
     assert (code, out) == (0, "results in there\n")
     (config,) = started
     assert config.models == ("runs/a", "runs/b")
-    assert (config.student.steps, config.sizes) == ((1, 2), ((64, 64), (48, 80)))
+    assert (config.student.steps, config.sizes) == ((1, 2), ((64, 64), (64, 96)))
     assert config.scores == ("kid", "judge")

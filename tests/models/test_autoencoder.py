@@ -68,3 +68,17 @@ def test_bytes_cover_the_range_and_clamp() -> None:
     picture = to_uint8(values)
     assert picture.shape == (1, 1, 5, 3)
     assert picture[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_recomputed_activations_give_the_same_gradient(tiny_folder: Path) -> None:
+    latents = torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for recompute in (False, True):
+        autoencoder = Autoencoder.from_pretrained(
+            tiny_folder, precision="fp32", device="cpu", activation_checkpointing=recompute
+        )
+        leaf = latents.clone().requires_grad_()
+        autoencoder.decode(leaf).square().mean().backward()
+        gradients.append(leaf.grad)
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients)

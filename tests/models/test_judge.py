@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ladd_ray.data.stickers import FRAMES
 from ladd_ray.models.judge import Found, Judge, JudgeShape, Maps, Reading, assets_folder, strongest
 
 SHAPE = JudgeShape(("fox", "dog"), ("flat", "noto"), ("white", "blue", "pink"), widths=(4, 8, 16), blocks=(1, 1))
@@ -140,7 +141,7 @@ def test_committed_accuracy_is_high() -> None:
     assert min(shares) >= 0.98
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 80), (80, 48)])
+@pytest.mark.parametrize(("height", "width"), FRAMES)
 def test_committed_judge_sees_nothing_in_nothing(height: int, width: int) -> None:
     generator = np.random.default_rng(0)
     plain = np.broadcast_to(generator.integers(0, 256, (32, 1, 1, 3), dtype=np.uint8), (32, height, width, 3))

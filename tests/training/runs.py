@@ -11,7 +11,7 @@ from ladd_ray.recipes import stickers
 from ladd_ray.tracking import LocalHistory
 from ladd_ray.training.checkpoints import CheckpointKeeper, keep_locally
 from ladd_ray.training.loop import distill
-from ladd_ray.training.networks import Networks
+from ladd_ray.training.methods import Method
 from ladd_ray.training.run_folder import RunFolder, identity_hash
 
 STEPS = 10
@@ -70,7 +70,7 @@ class HistoryTracker:
     def finish(self, *, failed: bool = False) -> None: ...
 
 
-def train(config: Config, latents: Path, *, stop_after: int | None = None) -> Networks:
+def train(config: Config, latents: Path, *, stop_after: int | None = None) -> Method:
     """What ``run_worker`` does before the export, without MLflow."""
     engine = LocalEngine(
         "cpu",
@@ -96,8 +96,8 @@ def history(config: Config) -> LocalHistory:
 
 
 def timeless(config: Config) -> list[dict[str, float]]:
-    """The metrics of a run without the one that a clock decides."""
+    """The metrics of a run without those that a clock decides."""
     return [
-        {name: value for name, value in line.items() if name != "throughput/images_per_second"}
+        {name: value for name, value in line.items() if name.split("/")[0] not in ("throughput", "data")}
         for line in history(config).read()
     ]

@@ -1,4 +1,4 @@
-"""The loop on one device with the real networks: golden losses, resuming, and whose gradients a turn leaves.
+"""The loop on one device with the real networks: golden losses and resuming.
 
 After a change that is meant to alter the numbers, write the golden file anew:
 
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ladd_ray.config import Config, override
-from ladd_ray.data.batches import BatchStream
-from ladd_ray.data.latents import read_latents, read_provenance
+from ladd_ray.data.provenance import read_facts
+from ladd_ray.data.task_rows import DrawnProvenance
 from ladd_ray.engine.local import LocalEngine
-from ladd_ray.interfaces import LatentBatch, Update
 from ladd_ray.training import loop
-from ladd_ray.training.networks import Networks, build_networks
+from ladd_ray.training.methods import Method
+from ladd_ray.training.methods.ladd import LaddMethod, build_ladd
 from tests.training.pictures import write_latents
 from tests.training.runs import LOSSES, STEPS, StoppedError, timeless, tiny_config, train
 
@@ -30,7 +30,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "tiny.txt"
 
 
 @pytest.fixture(scope="module")
-def unbroken(tiny_folder: Path, latents: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Networks]:
+def unbroken(tiny_folder: Path, latents: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Method]:
     """A run that nothing disturbed."""
     config = tiny_config(tiny_folder, tmp_path_factory.mktemp("unbroken"))
     return config, train(config, latents)
@@ -40,7 +40,7 @@ def golden_lines(config: Config) -> list[str]:
     return [f"{line['step']} " + " ".join(f"{line[name]:.8g}" for name in LOSSES) for line in timeless(config)]
 
 
-def test_golden_losses(unbroken: tuple[Config, Networks]) -> None:
+def test_golden_losses(unbroken: tuple[Config, Method]) -> None:
     found = golden_lines(unbroken[0])
     if os.environ.get("LADD_RAY_WRITE_GOLDEN"):
         GOLDEN.write_text("\n".join(found) + "\n")
@@ -51,25 +51,25 @@ def test_golden_losses(unbroken: tuple[Config, Networks]) -> None:
         assert [float(part) for part in ours.split()] == pytest.approx(numbers, rel=1e-5, abs=1e-6)
 
 
-def test_both_networks_learn(unbroken: tuple[Config, Networks]) -> None:
-    config, networks = unbroken
-    untrained = build_networks(config, LocalEngine("cpu", total_steps=STEPS))
-    assert networks.student.checksum() != untrained.student.checksum()
-    assert networks.heads.checksum() != untrained.heads.checksum()
-    teacher, untouched = (list(found.features.parameters()) for found in (networks, untrained))
+def test_both_networks_learn(unbroken: tuple[Config, Method]) -> None:
+    config, method = unbroken
+    untrained = build_ladd(config, LocalEngine("cpu", total_steps=STEPS))
+    for name, network in method.trainable.items():
+        assert network.checksum() != untrained.trainable[name].checksum()
+    assert isinstance(method, LaddMethod)
+    teacher, untouched = (list(found.features.parameters()) for found in (method, untrained))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(teacher, untouched, strict=True))
 
 
-def weights(networks: Networks) -> Iterator[tuple[str, Tensor]]:
-    for name in ("student", "heads"):
-        network = getattr(networks, name)
+def weights(method: Method) -> Iterator[tuple[str, Tensor]]:
+    for name, network in method.trainable.items():
         yield from ((f"{name}.{key}", tensor) for key, tensor in network.full_state_dict().items())
-    yield from ((f"ema.{key}", tensor) for key, tensor in networks.student.full_state_dict(ema=True).items())
+    yield from ((f"ema.{key}", tensor) for key, tensor in method.student.full_state_dict(ema=True).items())
 
 
 @pytest.mark.parametrize("stop_after", [2, 3, 8])
 def test_a_resumed_run_equals_the_unbroken_one(
-    config: Config, latents: Path, unbroken: tuple[Config, Networks], stop_after: int
+    config: Config, latents: Path, unbroken: tuple[Config, Method], stop_after: int
 ) -> None:
     with pytest.raises(StoppedError):
         train(config, latents, stop_after=stop_after)
@@ -106,7 +106,7 @@ def test_other_noise_levels_are_refused(config: Config, latents: Path) -> None:
 
 
 def test_a_damaged_checkpoint_falls_back_to_an_older_one(
-    config: Config, latents: Path, unbroken: tuple[Config, Networks], caplog: pytest.LogCaptureFixture
+    config: Config, latents: Path, unbroken: tuple[Config, Method], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(StoppedError):
         train(config, latents, stop_after=7)
@@ -123,14 +123,14 @@ def test_a_damaged_checkpoint_falls_back_to_an_older_one(
     assert timeless(config) == timeless(unbroken[0])
 
 
-def test_only_the_newest_checkpoints_stay(unbroken: tuple[Config, Networks]) -> None:
+def test_only_the_newest_checkpoints_stay(unbroken: tuple[Config, Method]) -> None:
     folder = unbroken[0].run_directory / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint_00000009", "checkpoint_00000010"]
 
 
 def test_noise_in_place_of_latents_is_refused(config: Config, latents: Path, tmp_path: Path) -> None:
     folder, noise = tmp_path / "noise", torch.randn(24, 16, 8, 8, generator=torch.Generator().manual_seed(0))
-    write_latents(folder, read_provenance(latents), latents=noise)
+    write_latents(folder, read_facts(latents, DrawnProvenance), latents=noise)
     with pytest.raises(ValueError, match="holds noise, not pictures"):
         train(config, folder)
 
@@ -138,58 +138,6 @@ def test_noise_in_place_of_latents_is_refused(config: Config, latents: Path, tmp
 def test_ranks_that_disagree_are_stopped(config: Config, latents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other_rank = (0.0, 0.0)
     monkeypatch.setattr(LocalEngine, "gather_objects", lambda self, value: [value, other_rank])
-    networks = build_networks(config, LocalEngine("cpu", total_steps=STEPS))
+    method = build_ladd(config, LocalEngine("cpu", total_steps=STEPS))
     with pytest.raises(RuntimeError, match="ranks disagree about their weights"):
-        loop._require_agreement(networks, LocalEngine("cpu", total_steps=STEPS))
-
-
-@pytest.fixture
-def networks(config: Config) -> Networks:
-    """Fresh networks of the real classes."""
-    return build_networks(config, LocalEngine("cpu", total_steps=STEPS))
-
-
-@pytest.fixture
-def batch(config: Config, latents: Path) -> LatentBatch:
-    """The first batch of the run."""
-    stream = BatchStream(read_latents(latents), global_batch_size=4, micro_batch_size=4, seed=0)
-    return stream.batch(0, 0, rank=0, world_size=1, device="cpu")
-
-
-def gradients(module: nn.Module) -> dict[str, Tensor]:
-    return {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
-
-
-def test_every_turn_leaves_gradients_in_its_own_network_only(
-    config: Config, networks: Networks, batch: LatentBatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Backward without a step, so that what a turn leaves can be seen; then what the other one adds."""
-    left: dict[str, dict[str, dict[str, Tensor]]] = {}
-    players = {"student": networks.student.module, "heads": networks.heads.module, "teacher": networks.features}
-
-    def watch(turn: str) -> None:
-        def update(loss: Tensor) -> Update:
-            loss.backward()
-            left[turn] = {name: gradients(module) for name, module in players.items()}
-            for module in players.values():
-                module.zero_grad()
-            return Update(stepped=True, gradient_norm=0.0, lr=0.0)
-
-        monkeypatch.setattr(getattr(networks, turn), "update", update)
-
-    watch("heads")
-    watch("student")
-    loop.train_step(networks, batch, config=config, step=0)
-    assert list(left) == ["heads", "student"]
-    for turn, found in left.items():
-        assert [name for name, grads in found.items() if grads] == [turn]
-        own = dict(players[turn].named_parameters())
-        assert found[turn].keys() == own.keys()
-        moved = [name for name, gradient in found[turn].items() if gradient.any()]
-        assert len(moved) > 0.8 * len(own), set(own) - set(moved)
-
-
-def test_heads_learn_again_after_the_students_turn(config: Config, networks: Networks, batch: LatentBatch) -> None:
-    loop.train_step(networks, batch, config=config, step=0)
-    assert all(weight.requires_grad for weight in networks.heads.module.parameters())
-    assert not any(weight.requires_grad for weight in networks.features.parameters())
+        loop._require_agreement(method, LocalEngine("cpu", total_steps=STEPS))

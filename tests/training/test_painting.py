@@ -15,6 +15,9 @@ from ladd_ray.data.masks import inpainting_mask
 from ladd_ray.data.stickers import render, scene
 from ladd_ray.models.export import export_pipeline
 from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.sd3 import SD3Denoiser
+from ladd_ray.models.strengths import Knob, Knobs, Strengths
+from ladd_ray.models.student import silent_embedding
 from ladd_ray.models.widening import widen
 from ladd_ray.training import painting
 from ladd_ray.training.painting import Contender, Crew, Painter, Picture, Sample, paint, paint_all, with_repeats
@@ -139,6 +142,24 @@ def test_image_guidance_changes_edits(teacher: Contender, wide: str) -> None:
     unled = replace(teacher, model=wide)
     pictures = [Painter(CREW).paint(replace(unled, image_guidance_scale=scale), [edit_sample(0)]) for scale in (1, 3)]
     assert difference(*pictures) > 0.5
+
+
+def test_knobs_change_edits(student: Contender, tiny_folder: Path, tmp_path: Path) -> None:
+    knobs = Knobs(text=Knob(1.5, 5.0, 3.0), image=Knob(1.0, 2.5, 1.5))
+    transformer = widen(load_transformer(tiny_folder, precision="fp32"))
+    denoiser = SD3Denoiser(transformer, strengths=silent_embedding(transformer, knobs, seed=0))
+    generator = torch.Generator().manual_seed(0)
+    state = denoiser.state_dict()
+    moved = {name: weight + 0.05 * torch.randn(weight.shape, generator=generator) for name, weight in state.items()}
+    folder = export_pipeline(tiny_folder, moved, tmp_path / "x", levels=(1.0, 0.5), provenance={}, knobs=knobs)
+
+    untold, painter = replace(student, model=str(folder)), Painter(CREW)
+    default, same, other = (
+        painter.paint(replace(untold, strengths=strengths), [edit_sample(0)])
+        for strengths in (None, Strengths(3.0, 1.5), Strengths(5.0, 1.5))
+    )
+    assert np.array_equal(default, same)
+    assert difference(default, other) > 0.1
 
 
 def test_samples_of_several_tasks_make_no_batch(student: Contender, wide: str) -> None:

@@ -81,6 +81,16 @@ def test_a_picture_larger_than_the_teachers_positions_is_refused(config: Config)
         prepare(override(config, {"data.width": 272}))
 
 
+def test_buckets_too_are_checked_against_the_teachers_positions(config: Config) -> None:
+    with pytest.raises(ValueError, match="must not exceed 256"):
+        prepare(override(config, {"data.buckets": ((64, 64), (64, 272))}))
+
+
+def test_a_teacher_that_cannot_edit_or_inpaint_is_refused(config: Config) -> None:
+    with pytest.raises(ValueError, match=r"only generates: set data\.tasks\.edit and data\.tasks\.inpaint to 0"):
+        prepare(override(config, {"data.tasks.edit": 0.5}))
+
+
 @pytest.mark.parametrize("name", ["data.prompts", "data.heldout_prompts"])
 def test_a_missing_prompt_file_is_refused(config: Config, name: str) -> None:
     with pytest.raises(ValueError, match="no prompt file at"):
@@ -90,7 +100,7 @@ def test_a_missing_prompt_file_is_refused(config: Config, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"guidance_scale": 1.0}, "guidance_scale"),
+        ({"guidance_scale": "1"}, "guidance_scale"),
         ({"teacher": "f" * 16}, "teacher"),
         ({"num_inference_steps": 9, "seed": 3}, "num_inference_steps, seed"),
     ],
@@ -112,7 +122,7 @@ def test_matching_latents_are_taken(config: Config, plan: Plan, tmp_path: Path) 
 
 
 def test_unfinished_latents_are_refused(config: Config, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no finished latents"):
+    with pytest.raises(ValueError, match="holds no finished rows"):
         prepare(override(config, {"data.latents": str(tmp_path)}))
 
 
@@ -124,10 +134,14 @@ def test_what_shapes_latents_gives_them_another_folder(config: Config, plan: Pla
             "data.guidance_scale": 5.0,
             "data.shift": 3.0,
             "data.num_latents": 25,
+            "data.guidance_range": (2.0, 4.0),
+            "data.buckets": ((64, 64), (64, 96)),
+            "data.origin": "real",
+            "data.store_prompt_embeds": False,
         }.items()
     }
-    assert len({*folders.values(), plan.latents}) == 5
-    same = {"data.synthesis_batch_size": 3, "run.steps": 99, "run.seed": 5}
+    assert len({*folders.values(), plan.latents}) == 9
+    same = {"data.synthesis_batch_size": 3, "run.steps": 99, "run.seed": 5, "data.image_guidance_scale": 2.0}
     assert prepare(override(config, same)).latents == plan.latents
 
 

@@ -47,7 +47,7 @@ def perfect_maps(batch: JudgeBatch) -> Maps:
     )
 
 
-@pytest.mark.parametrize(("height", "width"), judge_scenes.SIZES)
+@pytest.mark.parametrize(("height", "width"), stickers.FRAMES)
 @pytest.mark.parametrize("shift", [0, 3])
 def test_answers_read_back_as_the_scenes(height: int, width: int, shift: int) -> None:
     drawn = [
@@ -116,10 +116,10 @@ def test_batches_follow_the_seed() -> None:
     assert first.images.abs().max() <= 1
 
 
-def test_batches_hold_all_sizes_and_all_drawings() -> None:
+def test_batches_hold_all_frames_and_all_drawings() -> None:
     torch.manual_seed(0)
     batches = [judge_batch(64) for _ in range(24)]
-    assert {tuple(batch.images.shape[2:]) for batch in batches} == set(judge_scenes.SIZES)
+    assert {tuple(batch.images.shape[2:]) for batch in batches} == set(stickers.FRAMES)
     drawings = {
         pair
         for batch in batches
@@ -205,7 +205,7 @@ def test_stage_writes_weights_and_accuracy(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "accuracy.json"}
     report = json.loads((folder / "accuracy.json").read_text())
     assert set(report) == {"rendered"}
-    assert set(report["rendered"]) == {"64x64", "48x80", "80x48"}
+    assert set(report["rendered"]) == {"64x64", "64x96", "96x64"}
     assert report["rendered"]["64x64"]["object"] < 0.1
 
 
@@ -221,7 +221,7 @@ def test_reconstructions_are_reported_beside_the_renders(tmp_path: Path) -> None
 
     untrained_judge().save(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ladd_ray.training.pretraining.judge_report.SIZES", ((64, 64),))
+        patch.setattr("ladd_ray.data.stickers.FRAMES", ((64, 64),))
         lines = write_accuracy(tmp_path, autoencoder=Blank(), count=40)  # type: ignore[arg-type]
     assert len(lines) == 2
     assert lines[1].startswith("judge, reconstructed, 64x64: object 0.0 %")

@@ -101,7 +101,8 @@ def metrics(folder: RunFolder) -> dict[str, Any]:
 
 def test_every_contender_is_scored(evaluated: tuple[Plan, RunFolder]) -> None:
     document = metrics(evaluated[1])
-    assert document.keys() == {"protocol", "labels", "kid_floor", "scores"}
+    assert document.keys() == {"protocol", "labels", "kid_floor", "scores", "tasks"}
+    assert document["tasks"] == {}
     assert document["scores"].keys() == document["labels"].keys() == SCORED
     for scores in document["scores"].values():
         assert np.isfinite([scores["kid"]["value"], scores["diversity"]["value"]]).all()

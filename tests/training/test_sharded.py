@@ -16,7 +16,8 @@ from torch import Tensor
 from ladd_ray.config import Config, override
 from ladd_ray.engine.checkpoint import newest_valid
 from ladd_ray.models.folder import load_transformer
-from ladd_ray.training.networks import Networks
+from ladd_ray.models.lora import merge_adapters
+from ladd_ray.training.methods import Method
 from ladd_ray.training.run_folder import RunFolder
 from ladd_ray.training.worker import worker_settings
 from tests.engine.conftest import free_port
@@ -30,6 +31,7 @@ CASES: Mapping[str, Mapping[str, object]] = {
     "zero-1": {"student.zero_stage": 1},
     "zero-2": {"student.zero_stage": 2, "discriminator.zero_stage": 1},
     "zero-3": {"student.zero_stage": 3, "teacher.sharded": True},
+    "lora": {"student.zero_stage": 2, "lora.rank": 4},
 }
 ON_TWO_RANKS = {
     "run.engine": "deepspeed",
@@ -40,20 +42,27 @@ ON_TWO_RANKS = {
 
 
 @pytest.fixture(scope="module")
-def reference(tiny_folder: Path, latents: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Networks]:
-    """One device without DeepSpeed."""
-    config = tiny_config(tiny_folder, tmp_path_factory.mktemp("reference"))
-    return config, train(config, latents)
+def references(
+    tiny_folder: Path, latents: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Config, Method]]:
+    """For every case what one device without DeepSpeed makes of it: of all weights, or of adapters."""
+    whole = tiny_config(tiny_folder, tmp_path_factory.mktemp("reference"))
+    adapted = override(whole, {"lora.rank": 4, "run.name": "adapted"})
+    trained = {config.lora.rank: (config, train(config, latents)) for config in (whole, adapted)}
+    return {name: trained[int(str(changes.get("lora.rank", 0)))] for name, changes in CASES.items()}
 
 
 @pytest.fixture(scope="module")
 def sharded(
-    reference: tuple[Config, Networks], latents: Path, tmp_path_factory: pytest.TempPathFactory
+    references: dict[str, tuple[Config, Method]], latents: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Config]:
     """Every case, trained by one pair of processes."""
     directory = tmp_path_factory.mktemp("sharded")
     settings = {**ON_TWO_RANKS, "run.directory": str(directory)}
-    cases = {name: override(reference[0], {**settings, **changes, "run.name": name}) for name, changes in CASES.items()}
+    cases = {
+        name: override(references[name][0], {**settings, **changes, "run.name": name})
+        for name, changes in CASES.items()
+    }
     path = directory / "cases.json"
     path.write_text(
         json.dumps([worker_settings(config, teacher=TEACHER, latents=latents) for config in cases.values()])
@@ -86,9 +95,9 @@ def launch(cases: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_losses_are_those_of_one_device(
-    sharded: dict[str, Config], reference: tuple[Config, Networks], case: str
+    sharded: dict[str, Config], references: dict[str, tuple[Config, Method]], case: str
 ) -> None:
-    ours, theirs = timeless(sharded[case]), timeless(reference[0])
+    ours, theirs = timeless(sharded[case]), timeless(references[case][0])
     assert [line["step"] for line in ours] == list(range(1, STEPS + 1))
     for name in LOSSES:
         found, expected = ([line[name] for line in lines] for lines in (ours, theirs))
@@ -98,20 +107,21 @@ def test_losses_are_those_of_one_device(
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradient_norms_and_learning_rates_are_those_of_one_device(
-    sharded: dict[str, Config], reference: tuple[Config, Networks], case: str
+    sharded: dict[str, Config], references: dict[str, tuple[Config, Method]], case: str
 ) -> None:
     for name in ("student/gradient_norm", "discriminator/gradient_norm", "student/lr", "discriminator/lr"):
-        found, expected = ([line[name] for line in timeless(config)] for config in (sharded[case], reference[0]))
+        found, expected = ([line[name] for line in timeless(config)] for config in (sharded[case], references[case][0]))
         assert found == pytest.approx(expected, rel=1e-3), name
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_exported_student_is_that_of_one_device(
-    sharded: dict[str, Config], reference: tuple[Config, Networks], case: str
+    sharded: dict[str, Config], references: dict[str, tuple[Config, Method]], case: str
 ) -> None:
     export = RunFolder(sharded[case].run_directory).export
     ours: dict[str, Tensor] = load_transformer(export, precision="fp32").state_dict()
-    theirs = reference[1].student.full_state_dict(ema=True)
+    config, method = references[case]
+    theirs = merge_adapters(method.student.full_state_dict(ema=True), config.lora)
     assert {f"transformer.{name}" for name in ours} == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[f"transformer.{name}"], rtol=0, atol=1e-4, msg=name)

@@ -18,6 +18,7 @@ from ladd_ray.models.folder import (
     require_sd3,
     scheduler_shift,
 )
+from ladd_ray.training.evaluation.raw_checkpoints import RawCheckpoint, exported, find_checkpoint
 from ladd_ray.training.painting import Contender
 from ladd_ray.training.preflight import absolute_model
 from ladd_ray.training.run_folder import RunFolder
@@ -47,14 +48,15 @@ class Candidate:
 def find_candidates(config: EvaluateConfig, *, fetch: bool) -> list[Candidate]:
     """All models of the configuration, in order.
 
+    Args:
+        config: Of the evaluation.
+        fetch: Models on the hub are downloaded and checkpoints are exported; without it, their names stand in.
+
     Raises:
         ValueError: a folder is missing, holds no model of this family, or cannot draw as asked.
     """
     roles = config.roles or (AUTOMATIC,) * len(config.models)
-    found = [
-        _candidate(pipeline_folder(path), role, config=config, fetch=fetch)
-        for path, role in zip(config.models, roles, strict=True)
-    ]
+    found = [_found(path, role, config=config, fetch=fetch) for path, role in zip(config.models, roles, strict=True)]
     return _with_distinct_names(found)
 
 
@@ -72,7 +74,10 @@ def pipeline_folder(path: str) -> str:
         if result.is_dir():
             return str(result)
     if run.checkpoints.is_dir():
-        raise ValueError(f"{path} holds checkpoints only: finish the run with the command that began it")
+        raise ValueError(
+            f"{path} holds checkpoints only: finish the run with the command that began it, or name one of the folders "
+            f"in {run.checkpoints}"
+        )
     require_sd3(model)
     return model
 
@@ -113,6 +118,27 @@ def editing(contender: Contender, image_guidance_scale: float) -> Contender:
 def untrained(contender: Contender) -> Contender:
     """The same way to draw, by a transformer of the same shape that has learned nothing."""
     return replace(contender, name=UNTRAINED, label=f"{contender.label}, untrained", untrained=True)
+
+
+def _found(path: str, role: Role, *, config: EvaluateConfig, fetch: bool) -> Candidate:
+    checkpoint = find_checkpoint(Path(absolute_model(path)))
+    if checkpoint is None:
+        return _candidate(pipeline_folder(path), role, config=config, fetch=fetch)
+    if checkpoint.pipeline.is_dir() or fetch:
+        return replace(_candidate(str(exported(checkpoint)), role, config=config, fetch=fetch), name=checkpoint.name)
+    return _unexported(checkpoint, config=config)
+
+
+def _unexported(checkpoint: RawCheckpoint, *, config: EvaluateConfig) -> Candidate:
+    """What is known before anything is written."""
+    return Candidate(
+        str(checkpoint.pipeline),
+        checkpoint.name,
+        "student" if checkpoint.levels else "teacher",
+        fingerprint=checkpoint.name,
+        levels=config.student.levels or checkpoint.levels,
+        three_tasks=checkpoint.three_tasks,
+    )
 
 
 def _candidate(path: str, role: Role, *, config: EvaluateConfig, fetch: bool) -> Candidate:

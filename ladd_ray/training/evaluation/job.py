@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from ladd_ray.evaluate_config import EvaluateConfig
 from ladd_ray.evaluation.pictures import PAPER, sample_grid
+from ladd_ray.evaluation.size_table import size_table
 from ladd_ray.evaluation.table import all_tables
 from ladd_ray.training.cluster import cluster
 from ladd_ray.training.evaluation.candidates import UNTRAINED
@@ -23,7 +24,7 @@ from ladd_ray.training.evaluation.plan import RESULTS, SAMPLES, SHEETS, TABLE, E
 from ladd_ray.training.evaluation.rows import Row, Scorers, load_scorers, score_rows
 from ladd_ray.training.evaluation.trial_rows import score_trial
 from ladd_ray.training.evaluation.trials import TrialTask
-from ladd_ray.training.painting import Picture
+from ladd_ray.training.painting import Contender, Picture, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,13 @@ def evaluate_models(config: EvaluateConfig) -> Path:
     plan.output.mkdir(parents=True, exist_ok=True)
     with cluster(config) if config.run.num_workers else nullcontext():
         scorers = load_scorers(plan)
-        rows = _with_latency(plan, score_rows(plan, scorers))
-        tried = {trial.task: score_trial(trial, plan, scorers=scorers) for trial in plan.trials}
+        rows = _with_latency(score_rows(plan, scorers), plan.contenders, plan.samples, plan=plan)
+        tried = {
+            trial.task: _with_latency(
+                score_trial(trial, plan, scorers=scorers), trial.contenders, trial.samples, plan=plan
+            )
+            for trial in plan.trials
+        }
     _write_sheets(plan, rows, tried)
     _write_texts(plan, results(plan, rows, tried, scorers=scorers))
     return plan.output
@@ -72,11 +78,14 @@ def _measured(rows: Rows) -> dict[str, Any]:
     }
 
 
-def _with_latency(plan: EvaluationPlan, rows: Rows) -> dict[str, Row]:
+def _with_latency(
+    rows: Rows, contenders: Sequence[Contender], samples: Sequence[Sample], *, plan: EvaluationPlan
+) -> dict[str, Row]:
+    """The rows of one task, those of its models with their speed."""
     if "latency" not in plan.config.chosen_scores:
         return dict(rows)
-    trained = [contender for contender in plan.contenders if contender.name != UNTRAINED]
-    measured = latencies(trained, plan.samples, crew=plan.crew)
+    trained = [contender for contender in contenders if contender.name != UNTRAINED]
+    measured = latencies(trained, samples, crew=plan.crew)
     return {
         name: replace(row, scores={**row.scores, "latency": measured[name].to_dict()}) if name in measured else row
         for name, row in rows.items()
@@ -85,7 +94,8 @@ def _with_latency(plan: EvaluationPlan, rows: Rows) -> dict[str, Row]:
 
 def _write_texts(plan: EvaluationPlan, document: Mapping[str, Any]) -> None:
     """The results last: their presence means that the other files are theirs."""
-    table = all_tables({str(plan.output): document, **plan.earlier})
+    documents = {str(plan.output): document, **plan.earlier}
+    table = "\n\n".join(filter(None, [all_tables(documents), size_table(documents)]))
     _write_text(plan.output / TABLE, table + "\n")
     _write_text(plan.output / RESULTS, json.dumps(document, indent=2) + "\n")
     logger.info("\n%s\n", table)

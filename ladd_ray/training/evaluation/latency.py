@@ -15,7 +15,7 @@ from ladd_ray.training.painting import Contender, Crew, Painter, Sample
 from ladd_ray.training.sampler import worker_device
 
 REPEATS = 5
-LATENCY_DEFINITION = "median seconds per picture, from prompt to pixels, after one drawing to warm up"
+LATENCY_DEFINITION = "median seconds per picture, from prompt and given picture to pixels, after one drawing to warm up"
 
 
 @dataclass(frozen=True)

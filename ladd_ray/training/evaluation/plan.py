@@ -13,7 +13,7 @@ from typing import Any
 
 from ladd_ray.config import RunConfig
 from ladd_ray.data.prompts import prompts_fingerprint, read_prompts
-from ladd_ray.evaluate_config import EvaluateConfig
+from ladd_ray.evaluate_config import EvaluateConfig, WorkSection
 from ladd_ray.evaluation.clip import clip_label, require_clip
 from ladd_ray.evaluation.features import EffNetLite0Features
 from ladd_ray.evaluation.metrics import Asked
@@ -64,8 +64,7 @@ class EvaluationPlan:
     @property
     def crew(self) -> Crew:
         """Who draws."""
-        run = self.config.run
-        return Crew(run.num_workers, run.device, run.threads_per_worker, run.precision, run.batch_size)
+        return crew_of(self.config.run)
 
     def describe(self) -> str:
         """What would run, for people."""
@@ -84,6 +83,11 @@ class EvaluationPlan:
                 f"output     {self.output}",
             ]
         )
+
+
+def crew_of(run: WorkSection) -> Crew:
+    """Who draws."""
+    return Crew(run.num_workers, run.device, run.threads_per_worker, run.precision, run.batch_size)
 
 
 def prepare_evaluation(config: EvaluateConfig, *, fetch: bool = True) -> EvaluationPlan:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ladd_ray.evaluation.judge_edits import edit_scores, inpaint_scores
-from ladd_ray.evaluation.metrics import Pictures
+from ladd_ray.evaluation.judge_edits import Read, edit_scores, inpaint_scores
+from ladd_ray.evaluation.metrics import Features, Pictures
 from ladd_ray.training.evaluation.plan import EvaluationPlan
 from ladd_ray.training.evaluation.rows import Row, Scorers, reconstructed
 from ladd_ray.training.evaluation.trials import Exercise, Trial
@@ -48,24 +48,31 @@ def _outside_kept(exercise: Exercise, picture: Picture) -> Picture:
 
 
 def _row(label: str, pictures: Pictures, *, trial: Trial, plan: EvaluationPlan, scorers: Scorers) -> Row:
-    return Row(
-        label, {trial.task: _scores(pictures, trial, scorers=scorers)}, pictures[: plan.config.num_sample_prompts]
-    )
-
-
-def _scores(pictures: Pictures, trial: Trial, *, scorers: Scorers) -> dict[str, Any]:
     assert scorers.judge is not None, "trials are only planned where there is a judge"
+    scores = trial_scores(trial, pictures, read=scorers.judge.read, features=scorers.features)
+    return Row(label, {trial.task: scores}, pictures[: plan.config.num_sample_prompts])
+
+
+def trial_scores(trial: Trial, pictures: Pictures, *, read: Read, features: Features) -> dict[str, Any]:
+    """How well a contender's pictures, one for each exercise, do what was asked.
+
+    Args:
+        trial: Tells what that was.
+        pictures: In the order of the exercises.
+        read: The judge, `Judge.read`.
+        features: For distances between pictures.
+    """
     targets = [exercise.target for exercise in trial.exercises]
     kinds = [exercise.kind for exercise in trial.exercises]
     if trial.task == "inpaint":
         holes = [exercise.hole for exercise in trial.exercises if exercise.hole is not None]
-        return inpaint_scores(pictures, originals=targets, masks=holes, kinds=kinds, read=scorers.judge.read).to_dict()
+        return inpaint_scores(pictures, originals=targets, masks=holes, kinds=kinds, read=read).to_dict()
     return edit_scores(
         pictures,
         [exercise.source for exercise in trial.exercises],
         targets=targets,
         changed=[exercise.changed for exercise in trial.exercises],
         kinds=kinds,
-        read=scorers.judge.read,
-        features=scorers.features,
+        read=read,
+        features=features,
     ).to_dict()

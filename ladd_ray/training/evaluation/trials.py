@@ -55,6 +55,10 @@ class Exercise:
         """What is given (h, w, 3), with gray checks in the hole."""
         return self.source if self.hole is None else with_hole(self.source, self.hole)
 
+    def sample(self, number: int) -> Sample:
+        """As a model gets it; the number decides the noise."""
+        return Sample(number, self.text, self.target.height, self.target.width, self.source, self.hole)
+
     @property
     def changed(self) -> NDArray[np.bool_]:
         """Where source and exact result differ (h, w)."""
@@ -86,10 +90,7 @@ class Trial:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """The exercises as they are drawn; their numbers decide the noise."""
-        return tuple(
-            Sample(number, exercise.text, exercise.target.height, exercise.target.width, exercise.source, exercise.hole)
-            for number, exercise in enumerate(self.exercises)
-        )
+        return tuple(exercise.sample(number) for number, exercise in enumerate(self.exercises))
 
 
 def find_trials(config: EvaluateConfig, candidates: Sequence[Candidate], *, judge: str) -> tuple[Trial, ...]:
@@ -112,7 +113,7 @@ def find_trials(config: EvaluateConfig, candidates: Sequence[Candidate], *, judg
 
 def _trial(task: TrialTask, count: int, *, config: EvaluateConfig, able: Sequence[Candidate], judge: str) -> Trial:
     sizes = islice(cycle(config.sizes), count)
-    exercise = _edit if task == "edit" else _inpaint
+    exercise = edit_exercise if task == "edit" else fill_exercise
     exercises = tuple(exercise(config.seed, number, size=size) for number, size in enumerate(sizes))
     drawing = [contender for one in able for contender in contenders_of(one, config)]
     if task == "edit":
@@ -123,13 +124,15 @@ def _trial(task: TrialTask, count: int, *, config: EvaluateConfig, able: Sequenc
     return Trial(task, exercises, (*drawing, untrained(main)), protocol)
 
 
-def _edit(seed: int, number: int, *, size: tuple[int, int]) -> Exercise:
+def edit_exercise(seed: int, number: int, *, size: tuple[int, int]) -> Exercise:
+    """Held-out edit ``number`` of a seed, in a frame of that height and width."""
     height, width = size
     drawn = edit(seed, number, split="heldout", height=height, width=width)
     return Exercise(drawn.instruction, drawn.kind, drawn.target, render(drawn.source))
 
 
-def _inpaint(seed: int, number: int, *, size: tuple[int, int]) -> Exercise:
+def fill_exercise(seed: int, number: int, *, size: tuple[int, int]) -> Exercise:
+    """Hole ``number`` of a seed in its held-out scene, in a frame of that height and width."""
     height, width = size
     original = scene(seed, number, split="heldout", height=height, width=width)
     mask = draw_mask(seed, number, original)
@@ -141,7 +144,7 @@ def _protocol(task: TrialTask, exercises: Sequence[Exercise], *, config: Evaluat
         task=task,
         num_images=len(exercises),
         sizes=config.sizes,
-        exercises=_fingerprint(exercises),
+        exercises=exercises_fingerprint(exercises),
         seed=config.seed,
         student_steps=config.student.steps,
         teacher_steps=config.teacher.num_inference_steps,
@@ -153,7 +156,8 @@ def _protocol(task: TrialTask, exercises: Sequence[Exercise], *, config: Evaluat
     )
 
 
-def _fingerprint(exercises: Sequence[Exercise]) -> str:
+def exercises_fingerprint(exercises: Sequence[Exercise]) -> str:
+    """16 hex digits that change with a text, a given picture, a hole or an exact result."""
     digest = hashlib.sha256()
     for exercise in exercises:
         digest.update(exercise.text.encode())

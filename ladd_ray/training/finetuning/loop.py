@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ladd_ray.algorithm.flow_matching import Terms, draw, flow_matching_loss
 from ladd_ray.algorithm.tasks import TASKS, task_of
-from ladd_ray.data.batches import TaskStream
+from ladd_ray.data.batches import BatchStream
+from ladd_ray.data.rows import Wanted
 from ladd_ray.data.task_set import open_tasks
 from ladd_ray.interfaces import Engine, LatentBatch, Tracker, TrainableNetwork, Update
 from ladd_ray.models.folder import load_transformer
+from ladd_ray.models.positions import learn_positions
 from ladd_ray.models.sd3 import SD3Denoiser
 from ladd_ray.models.widening import widen
 from ladd_ray.pretrain_config import FinetuneConfig
@@ -57,8 +59,8 @@ def finetune(
     network = build_network(config, engine)
     first_step = keeper.restore({NETWORK: network})
     run, three_tasks = config.run, config.model.three_tasks
-    stored = open_tasks(encoded, heldout=False, three_tasks=three_tasks, memory_gb=config.data.memory_gb)
-    stream = TaskStream.over(
+    stored = open_tasks(encoded, memory_gb=config.data.memory_gb, wanted=Wanted(three_tasks=three_tasks))
+    stream = BatchStream.over(
         stored, global_batch_size=run.global_batch_size, micro_batch_size=run.micro_batch_size, seed=run.seed
     )
     validation = Validation.over(config, encoded)
@@ -96,6 +98,8 @@ def build_network(config: FinetuneConfig, engine: Engine) -> TrainableNetwork:
     transformer = load_transformer(config.model.path, precision=settings.precision)
     if config.model.three_tasks and transformer.config.in_channels == transformer.out_channels:
         transformer = widen(transformer)
+    if config.model.learned_positions:
+        transformer = learn_positions(transformer)
     denoiser = SD3Denoiser(
         transformer, activation_checkpointing=settings.activation_checkpointing, autocast=settings.autocast
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 from ladd_ray.config import override
 from ladd_ray.data.provenance import require_same
 from ladd_ray.data.sources import list_shards, source_fingerprint
-from ladd_ray.data.task_rows import TaskProvenance
+from ladd_ray.data.task_rows import EncodedProvenance
+from ladd_ray.data_sections import EMBEDDED
 from ladd_ray.models.folder import encoders_fingerprint, fingerprint, is_hub_name, largest_side, shape_config
-from ladd_ray.pretrain_config import EMBEDDED, FinetuneConfig
+from ladd_ray.pretrain_config import FinetuneConfig
 from ladd_ray.training.preflight import absolute_directory, absolute_model
 
 NOT_ABOUT_ROWS = {"source", "encoded", "encoding_batch_size", "memory_gb"}
@@ -25,7 +26,7 @@ class FinetunePlan:
     """With absolute paths."""
     model: str
     """Fingerprint of the model that the run starts from."""
-    provenance: TaskProvenance
+    provenance: EncodedProvenance
     encoded: Path
     """Folder of the encoded rows, which may not exist yet."""
 
@@ -66,7 +67,7 @@ def prepare(config: FinetuneConfig, *, fetch: bool = True) -> FinetunePlan:
         _check_model(config)
     list_shards(config.data)
     settings = config.data.model_dump(mode="json", exclude=NOT_ABOUT_ROWS)
-    provenance = TaskProvenance(
+    provenance = EncodedProvenance(
         encoders=encoders_fingerprint(path) if at_hand else path,
         source=source_fingerprint(config.data),
         settings=json.dumps(settings, sort_keys=True),
@@ -94,7 +95,7 @@ def _check_model(config: FinetuneConfig) -> None:
         raise ValueError(f"{path} edits and inpaints already: set model.three_tasks = True to go on with it")
 
 
-def _encoded_folder(config: FinetuneConfig, provenance: TaskProvenance) -> Path:
+def _encoded_folder(config: FinetuneConfig, provenance: EncodedProvenance) -> Path:
     if config.data.encoded is None:
         return Path(config.run.directory) / "encoded" / provenance.key
     folder = Path(config.data.encoded)

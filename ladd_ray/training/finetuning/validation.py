@@ -16,6 +16,7 @@ from torch import Tensor
 from ladd_ray.algorithm import noise
 from ladd_ray.algorithm.flow_matching import Draw, flow_matching_loss
 from ladd_ray.algorithm.tasks import TASKS, task_of
+from ladd_ray.data.rows import Wanted
 from ladd_ray.data.task_set import TaskSet, open_tasks
 from ladd_ray.interfaces import Engine, LatentBatch, TrainableNetwork
 from ladd_ray.pretrain_config import FinetuneConfig
@@ -38,8 +39,8 @@ class Validation:
         stored = open_tasks(
             encoded,
             heldout=True,
-            three_tasks=config.model.three_tasks,
             memory_gb=config.data.memory_gb,
+            wanted=Wanted(three_tasks=config.model.three_tasks),
             most=config.validation.max_rows,
         )
         size = min(config.validation.batch_size, max(len(bucket) for bucket in stored.buckets))

@@ -31,7 +31,7 @@ def untrained_judge() -> Judge:
 
 
 def train_judge(config: PretrainConfig) -> Judge:
-    """A judge trained on random pictures of all three sizes."""
+    """A judge trained on random pictures of all three frames."""
     settings = config.judge
     torch.manual_seed(config.seed)
     judge = untrained_judge().to(config.device)

@@ -20,20 +20,19 @@ from ladd_ray.data.stickers import Scene
 from ladd_ray.evaluation.judge import placed, prompt_scores, verdict
 from ladd_ray.models.autoencoder import Autoencoder, to_uint8
 from ladd_ray.models.judge import Judge, Reading
-from ladd_ray.training.pretraining.judge_scenes import SIZES
 
 ACCURACY_SEED = 0
 """Of the held-out scenes that are read; the judge learned from another sequence."""
 
 
 def write_accuracy(folder: Path, *, autoencoder: Autoencoder | None, count: int = 1000) -> list[str]:
-    """Read `count` held-out scenes of each size, write `accuracy.json` beside the weights, and say it in lines.
+    """Read `count` held-out scenes of each frame, write `accuracy.json` beside the weights, and say it in lines.
 
     Pictures are the world's own, and what the autoencoder makes of them where there is one.
     """
     judge = Judge.from_pretrained(folder)
     report: dict[str, dict[str, dict[str, float]]] = {}
-    for height, width in SIZES:
+    for height, width in stickers.FRAMES:
         scenes = [
             stickers.scene(ACCURACY_SEED, index, split="heldout", height=height, width=width) for index in range(count)
         ]

@@ -28,9 +28,6 @@ JUDGE_SEED = 48_271
 """Of the judge's scenes, in both splits. Nothing is ever evaluated on this sequence: evaluations number theirs from
 other seeds, so the judge has seen every drawing, and none of the scenes that it judges."""
 
-SIZES: tuple[tuple[int, int], ...] = ((64, 64), (48, 80), (80, 48))
-"""Heights and widths, in pixels."""
-
 REDRAWN, DROPPED, SHIFTED = 0.5, 0.1, 0.75
 """Shares of scenes with any objects, of objects left out, and of scenes off the raster."""
 MAX_SHIFT = 4
@@ -65,7 +62,7 @@ class JudgeBatch:
 
 def judge_batch(count: int) -> JudgeBatch:
     """Draw a batch of one size with torch's global generator."""
-    height, width = SIZES[int(torch.randint(len(SIZES), ()))]
+    height, width = stickers.FRAMES[int(torch.randint(len(stickers.FRAMES), ()))]
     generator = random.Random(int(torch.randint(2**40, ())))
     scenes = [_scene(generator, height=height, width=width) for _ in range(count)]
     noise, shuffled, crumpled = _kinds(count)

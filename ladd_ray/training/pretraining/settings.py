@@ -54,6 +54,11 @@ class PretrainConfig(Section):
     """Scenes encoded once for the transformer stage."""
     prompt_dropout: float = Field(default=0.1, ge=0, le=1)
     """Share of empty prompts, which classifier-free guidance needs."""
+    noise_mean: float = 0.8
+    """Mean of the logit-normal noise level. 0 is Stable Diffusion 3's; with 16 tokens, what goes where is decided at
+    levels above .85, which are rare at 0."""
+    noise_std: float = Field(default=1.2, gt=0)
+    """Standard deviation of that level."""
     autoencoder: StageSettings = StageSettings(steps=8000, batch_size=8, ema_decay=0.995)
     text: StageSettings = StageSettings(steps=700, batch_size=128)
     transformer: StageSettings = StageSettings(steps=3600, batch_size=96, optimizer="muon", lr=3e-3)

@@ -1,6 +1,6 @@
 """Stage 4, the transformer: flow matching on latents that were encoded once (Esser et al. 2024, section 3).
 
-    loss = mean |denoiser(x_sigma, sigma, prompt) - (noise - x0)|^2,    sigma ~ logit-normal(0, 1)
+    loss = mean |denoiser(x_sigma, sigma, prompt) - (noise - x0)|^2,    sigma ~ logit-normal
 
 Shapes: n scenes, b batch, c h w latents.
 """
@@ -16,6 +16,7 @@ from tqdm.auto import trange
 from ladd_ray.algorithm import flow
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.embedded import EmbeddedShape, build_transformer
+from ladd_ray.models.positions import learn_positions
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
 from ladd_ray.training.pretraining.fit import fit
@@ -31,7 +32,7 @@ def train_transformer(
     """The trained SD3 transformer."""
     latents, captions = encoded_scenes(config, autoencoder, path=config.root / "latents.pt")
     torch.manual_seed(config.seed)
-    denoiser = SD3Denoiser(build_transformer(shape)).to(config.device)
+    denoiser = SD3Denoiser(learn_positions(build_transformer(shape))).to(config.device)
     settings = config.transformer
     device = torch.device(config.device)
 
@@ -41,7 +42,7 @@ def train_transformer(
         texts = ["" if drop else captions[row] for row, drop in zip(rows.tolist(), empty.tolist(), strict=True)]
         x0 = latents[rows].to(device)
         noise = torch.randn(x0.shape).to(device)
-        sigma = flow.logit_normal(torch.randn(len(x0)), mean=0.0, std=1.0).to(device)
+        sigma = flow.logit_normal(torch.randn(len(x0)), mean=config.noise_mean, std=config.noise_std).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
             with torch.no_grad():
                 prompt = encoder.encode(texts)

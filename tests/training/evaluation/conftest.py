@@ -17,7 +17,7 @@ from ladd_ray.models.widening import widen
 SMALL = {
     "num_images": 6,
     "num_sample_prompts": 3,
-    "sizes": ((64, 64), (48, 80)),
+    "sizes": ((64, 64), (64, 96)),
     "student.steps": (1, 2),
     "teacher.num_inference_steps": 2,
     "diversity.num_prompts": 2,

@@ -14,7 +14,7 @@ from ladd_ray.training.painting import Contender, Crew, Sample
 
 CREW = Crew(num_workers=0, device="cpu", threads=2, precision="fp32", batch_size=4)
 CONTENDERS = [Contender(name, name, "nowhere", 0, 1) for name in ("fast", "slow")]
-SAMPLES = [Sample(number, "a cat", *size) for number, size in enumerate([(64, 64), (48, 80)] * 4)]
+SAMPLES = [Sample(number, "a cat", *size) for number, size in enumerate([(64, 64), (64, 96)] * 4)]
 
 
 @pytest.fixture

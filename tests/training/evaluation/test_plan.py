@@ -30,7 +30,7 @@ def test_pictures_take_turns_in_size_and_keep_it_when_drawn_again(configure: Con
     first, second = ((sample.prompt, sample.height, sample.width) for sample in plan.samples[:2])
     again = [(sample.prompt, sample.height, sample.width) for sample in plan.samples[6:]]
     assert again == [first, first, second, second]
-    assert (first[1:], second[1:]) == ((64, 64), (48, 80))
+    assert (first[1:], second[1:]) == ((64, 64), (64, 96))
     assert plan.asked.scenes is not None
     assert [scene.caption for scene in plan.asked.scenes] == [sample.prompt for sample in plan.samples[:6]]
 

@@ -34,7 +34,7 @@ def test_real_pictures_are_none_of_the_prompts(configure: Configure) -> None:
     plan = prepare_evaluation(configure())
     assert plan.reference is not None and plan.asked.scenes is not None
     (pictures,) = reference_pictures(plan.reference, plan.samples[:6], crew=plan.crew)
-    assert [picture.shape for picture in pictures] == [(64, 64, 3), (48, 80, 3)] * 3
+    assert [picture.shape for picture in pictures] == [(64, 64, 3), (64, 96, 3)] * 3
     own = {stickers.render(scene).tobytes() for scene in plan.asked.scenes}
     assert not own & {picture.tobytes() for picture in pictures}
 

@@ -16,7 +16,7 @@ from ladd_ray.training.evaluation.job import evaluate_models
 from tests.training.evaluation.conftest import SMALL
 from tests.training.test_report import CornerFeatures
 
-TRIED = {**SMALL, "num_edits": 5, "num_inpaints": 4, "scores": ("judge",)}
+TRIED = {**SMALL, "num_edits": 5, "num_inpaints": 4, "scores": ("judge", "latency")}
 MODELS = ["wide-run, 1 step", "wide-run, 2 steps", "wide-run, 2 steps, untrained"]
 LABELS = {
     "edit": ["untouched source", "exact target", "target, through the autoencoder", *MODELS],
@@ -68,6 +68,13 @@ def test_every_task_has_its_rows_between_ceiling_and_floor(tasks: dict[str, Any]
     assert all(score["rest_difference"] == 0 for score in fills.values())
 
 
+def test_models_are_timed_at_every_task(tasks: dict[str, Any]) -> None:
+    for results in tasks.values():
+        timed = {name: row["latency"]["in_batch"] for name, row in results["scores"].items() if "latency" in row}
+        assert list(timed) == ["wide-run/student_1", "wide-run/student_2"]
+        assert min(timed.values()) > 0
+
+
 def test_models_draw_something_of_their_own(tasks: dict[str, Any]) -> None:
     distances = [scores["edit"]["feature_distance"] for scores in tasks["edit"]["scores"].values()]
     assert len(set(distances)) == len(distances)
@@ -79,7 +86,9 @@ def test_tables_and_sheets_lie_beside(folder: Path, tasks: dict[str, Any]) -> No
     ]  # fmt: skip
     text = (folder / "table.md").read_text()
     assert "## Editing" in text and "## Inpainting" in text
-    assert tables(text)[1:] == list(LABELS.values())
+    generated, edited, filled, sized = tables(text)
+    assert [edited, filled] == list(LABELS.values())
+    assert sized == [*generated, *edited, *filled]
     assert f"5 pictures in each set, protocol {tasks['edit']['protocol']['hash']}." in text
     sheets = [Image.open(folder / name).size for name in ("edits.png", "fills.png")]
     assert sheets[0][0] == sheets[1][0] and min(height for _, height in sheets) > 6 * 128
@@ -95,10 +104,10 @@ def test_the_same_settings_score_the_same_and_join_by_task(
     evaluate_models(override(config, narrow))
     joined = {
         "output": str(tmp_path / "joined"), "compare_with": (str(folder), str(tmp_path / "narrow")),
-        "num_edits": 5, "num_inpaints": 0, "run.batch_size": 5,
+        "num_edits": 5, "num_inpaints": 0, "run.batch_size": 5, "scores": ("judge",),
     }  # fmt: skip
     again = evaluate_models(override(config, joined))
-    generated, edited = tables((again / "table.md").read_text())
+    generated, edited, _ = tables((again / "table.md").read_text())
     assert "my-run, 2 steps" in generated
     assert edited == LABELS["edit"]
     scores = json.loads((again / "results.json").read_text())["tasks"]["edit"]["scores"]

@@ -38,7 +38,7 @@ def test_edits_are_held_out_exact_and_drawn_by_number(configure: Configure, wide
     trial = trials(prepare_evaluation(configure(wide_run, **FEW)))["edit"]
     assert [sample.number for sample in trial.samples] == [0, 1, 2, 3]
     for number, (exercise, sample) in enumerate(zip(trial.exercises, trial.samples, strict=True)):
-        height, width = [(64, 64), (48, 80)][number % 2]
+        height, width = [(64, 64), (64, 96)][number % 2]
         drawn = edits.edit(2024, number, split="heldout", height=height, width=width)
         assert (exercise.text, exercise.kind, exercise.target) == (drawn.instruction, drawn.kind, drawn.target)
         assert (sample.prompt, sample.height, sample.width, sample.hole) == (drawn.instruction, height, width, None)

@@ -22,7 +22,7 @@ TINY: Mapping[str, object] = {
     "optimizer.autocast": False,
     "data.num_rows": 24,
     "data.heldout_share": 0.25,
-    "data.buckets": ((64, 64), (48, 80)),
+    "data.buckets": ((64, 64), (64, 96)),
     "data.encoding_batch_size": 10,
     "validation.every": 4,
     "validation.batch_size": 4,

@@ -1,0 +1,127 @@
+"""The model in a checkpoint of a run, finished or not: state to resume from becomes a pipeline folder that can draw."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ladd_ray.config import Config, RunConfig
+from ladd_ray.engine.checkpoint import MANIFEST_NAME, verify
+from ladd_ray.engine.local import LocalEngine
+from ladd_ray.interfaces import Engine
+from ladd_ray.models.export import export_pipeline
+from ladd_ray.models.folder import has_three_tasks
+from ladd_ray.pretrain_config import FinetuneConfig
+from ladd_ray.training.finetuning.loop import NETWORK, build_network
+from ladd_ray.training.methods import build_method
+from ladd_ray.training.run_folder import CONFIG_NAME
+from ladd_ray.training.student_export import export_student
+
+PIPELINE = "pipeline"
+"""Folder of the model inside the checkpoint: it goes when the checkpoint goes."""
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """A checkpoint, and what its run says about the model in it."""
+
+    path: Path
+    step: int
+    run_name: str
+    config: Config | FinetuneConfig
+    teacher: str
+    """Fingerprint of the model that the run started from."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.run_name} at step {self.step}"
+
+    @property
+    def pipeline(self) -> Path:
+        """Its model, once it is exported."""
+        return self.path / PIPELINE
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Noise levels of a student; none of a model that is not distilled."""
+        return self.config.noise.levels if isinstance(self.config, Config) else ()
+
+    @property
+    def three_tasks(self) -> bool:
+        """Whether it edits and inpaints too."""
+        if isinstance(self.config, Config):
+            return has_three_tasks(self.config.teacher.path)
+        return self.config.model.three_tasks or has_three_tasks(self.config.model.path)
+
+
+def find_checkpoint(folder: Path) -> RawCheckpoint | None:
+    """The checkpoint in a folder, with all its files compared with their stamps; None where there is none.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or in no folder of a run.
+    """
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    manifest = verify(folder)
+    run = next((parent for parent in folder.resolve().parents if (parent / CONFIG_NAME).is_file()), None)
+    if run is None:
+        raise ValueError(f"{folder} lies in no run, whose {CONFIG_NAME} says how to build it: leave it where it was")
+    document = json.loads((run / CONFIG_NAME).read_text())
+    return RawCheckpoint(
+        folder, manifest.step, run.name, config=_config(document["config"]), teacher=document["teacher_fingerprint"]
+    )
+
+
+def exported(checkpoint: RawCheckpoint) -> Path:
+    """The pipeline folder of a checkpoint, made when it is first asked for."""
+    if not checkpoint.pipeline.is_dir():
+        # Optimizer state fills the memory that drawing needs, and DeepSpeed joins a process group: both end here.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pool.submit(export_checkpoint, checkpoint).result()
+    return checkpoint.pipeline
+
+
+def export_checkpoint(checkpoint: RawCheckpoint) -> None:
+    """Build the networks as the run does, load the checkpoint, and write the model."""
+    config = checkpoint.config
+    engine = _engine(config.run)
+    if isinstance(config, Config):
+        student = build_method(config, engine).student
+        student.load(checkpoint.path / "student")
+        export_student(
+            config, student, checkpoint.pipeline, engine=engine, teacher=checkpoint.teacher, steps=checkpoint.step
+        )
+        return
+    network = build_network(config, engine)
+    network.load(checkpoint.path / NETWORK)
+    export_pipeline(
+        config.model.path,
+        network.full_state_dict(ema=config.optimizer.ema_decay > 0),
+        checkpoint.pipeline,
+        levels=None,
+        provenance={"method": "flow matching (arXiv 2403.03206)", "from": checkpoint.teacher, "steps": checkpoint.step},
+    )
+
+
+def _config(settings: Mapping[str, Any]) -> Config | FinetuneConfig:
+    kind = Config if "student" in settings else FinetuneConfig
+    return kind.model_validate(settings)
+
+
+def _engine(run: RunConfig) -> Engine:
+    """An engine of one process that reads what the run's own engine wrote."""
+    if run.engine == "local":
+        return LocalEngine("cpu", total_steps=run.steps, gradient_accumulation_steps=run.gradient_accumulation_steps)
+    from ladd_ray.engine.zero import ZeroEngine
+
+    return ZeroEngine(
+        total_steps=run.steps,
+        micro_batch_size=run.micro_batch_size,
+        gradient_accumulation_steps=run.gradient_accumulation_steps,
+    )

@@ -1,0 +1,113 @@
+"""Strengths as features, and a student that learns to follow a knob because its judge knows where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ladd_ray.algorithm import ladd
+from ladd_ray.algorithm.discriminator import DiscriminatorHeads
+from ladd_ray.algorithm.strengths import NUM_FEATURES, judged_prompt, strength_features
+from ladd_ray.config import DiscriminatorConfig, NoiseConfig
+from ladd_ray.interfaces import LatentBatch
+
+from .networks import HIDDEN, POOLED, TinyDenoiser, TinyFeatures, prompts
+
+NOISE = NoiseConfig(levels=(1.0,), probabilities=(1.0,), warmup_probabilities=(1.0,), renoise_mean=-2.0)
+CONFIG = DiscriminatorConfig(width=16, depth=1)
+STEPS, ROWS = 80, 32
+WEAK, STRONG = 1.5, 6.0
+PLACES = {WEAK: -1.5, STRONG: 1.5}
+"""What a teacher of this strength draws."""
+
+
+class SteeredDenoiser(nn.Module):
+    """A tiny student with an embedding of its strengths, silent at start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = TinyDenoiser()
+        self.embedding = nn.Linear(NUM_FEATURES, POOLED)
+        nn.init.zeros_(self.embedding.weight)
+
+    def forward(
+        self, x_sigma: Tensor, sigma: Tensor, prompt_embeds: Tensor, pooled: Tensor, _task: None, strengths: Tensor
+    ) -> Tensor:
+        return self.inner(x_sigma, sigma, prompt_embeds, pooled + self.embedding(strength_features(strengths)))
+
+
+def batch_at(strengths: Tensor, *, first_id: int) -> LatentBatch:
+    """Two points of the plane, one for each strength."""
+    rows = len(strengths)
+    x0 = torch.stack([torch.where(strengths > 3, PLACES[STRONG], PLACES[WEAK]), torch.full((rows,), 0.5)], dim=1)
+    prompt = prompts(rows)._replace(strengths=torch.stack([strengths, torch.ones(rows)], dim=1))
+    return LatentBatch(x0[:, :, None, None], prompt, tuple(range(first_id, first_id + rows)))
+
+
+def train(student: SteeredDenoiser, *, heads_know: bool) -> None:
+    features = TinyFeatures()
+    pooled_size = POOLED + NUM_FEATURES * heads_know
+    heads = DiscriminatorHeads.from_config(CONFIG, HIDDEN, pooled_size=pooled_size, num_blocks=2)
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-2, betas=(0.0, 0.99)) for network in (student, heads)]
+    for step in range(STEPS):
+        strengths = torch.tensor([WEAK, STRONG]).repeat(ROWS // 2)
+        batch = batch_at(strengths, first_id=step * ROWS)
+        drawn = ladd.draw(batch, NOISE, step=step, seed=0)
+        x0_pred = ladd.generate(student, batch, drawn=drawn)
+        judged = ladd.judge(features, x0_pred, batch=batch, drawn=drawn, config=CONFIG)
+        if not heads_know:
+            judged = replace(judged, pooled_prompt_embeds=batch.prompt.pooled_prompt_embeds)
+        ladd.discriminator_loss(heads, judged, config=CONFIG).loss.backward()
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+        heads.requires_grad_(False)
+        ladd.student_loss(heads, judged, config=CONFIG).loss.backward()
+        heads.requires_grad_(True)
+        optimizers[0].step()
+        optimizers[0].zero_grad()
+
+
+@torch.no_grad()
+def distance_between_strengths(student: SteeredDenoiser) -> float:
+    """How far the drawn points move along the first axis when the knob is turned, from the same noise."""
+    means = []
+    for strength in (WEAK, STRONG):
+        batch = batch_at(torch.full((300,), strength), first_id=0)
+        points = ladd.generate(student, batch, drawn=ladd.draw(batch, NOISE, step=0, seed=1))
+        means.append(points[:, 0].mean().item())
+    return means[1] - means[0]
+
+
+def test_a_student_follows_a_knob_that_its_judge_knows() -> None:
+    distances = {}
+    for heads_know in (True, False):
+        torch.manual_seed(1)
+        student = SteeredDenoiser()
+        assert distance_between_strengths(student) == 0
+        train(student, heads_know=heads_know)
+        distances[heads_know] = distance_between_strengths(student)
+    assert distances[True] > 2, "targets lie 3 apart"
+    assert abs(distances[False]) < 0.7 * distances[True], distances
+
+
+def test_features_tell_strengths_apart_also_where_there_is_none() -> None:
+    values = torch.tensor([0.0, 1.0, 1.5, 3.0, 7.5])
+    features = strength_features(torch.stack([values, values.flip(0)], dim=1))
+    assert features.shape == (5, NUM_FEATURES)
+    assert features.isfinite().all()
+    assert torch.pdist(features).min() > 0.3
+    alone = strength_features(torch.tensor([[1.5, 1.5]]))[0]
+    assert torch.equal(alone[: NUM_FEATURES // 2], alone[NUM_FEATURES // 2 :])
+
+
+def test_heads_are_told_strengths_where_there_are_any() -> None:
+    plain = prompts(3)
+    assert torch.equal(judged_prompt(plain), plain.pooled_prompt_embeds)
+    told = plain._replace(strengths=torch.tensor([[1.5, 1.0], [6.0, 1.0], [1.5, 2.5]]))
+    loud = told._replace(pooled_prompt_embeds=1000 * told.pooled_prompt_embeds)
+    assert judged_prompt(told).shape == (3, POOLED + NUM_FEATURES)
+    # Text towers differ in scale: a loud one must not drown the strengths.
+    torch.testing.assert_close(judged_prompt(loud), judged_prompt(told), rtol=0, atol=1e-3)
+    assert torch.pdist(judged_prompt(told)[:, POOLED:]).min() > 0.3
