@@ -90,12 +90,13 @@ def build_text_tower(shape: EmbeddedShape, tokenizer: CLIPTokenizer) -> CLIPText
 
 
 def build_silent_t5(shape: EmbeddedShape) -> T5EncoderModel:
-    """A T5 encoder that answers every token with zeros."""
+    """A T5 encoder that answers every token with zeros: all its weights are 0, so that folders are reproducible."""
     width = 2 * shape.text_width
     encoder = T5EncoderModel(
         T5Config(vocab_size=4, d_model=width, d_kv=1, d_ff=1, num_layers=1, num_heads=1, decoder_start_token_id=0)
     )
-    nn.init.zeros_(encoder.encoder.final_layer_norm.weight)
+    for weight in encoder.parameters():
+        nn.init.zeros_(weight)
     return encoder
 
 
