@@ -154,7 +154,12 @@ class DataConfig(SourceConfig):
     @property
     def reads_files(self) -> bool:
         """Whether pictures of files are part of the set."""
-        return self.source != EMBEDDED and (self.tasks.edit + self.tasks.inpaint > 0 or self.origin == "real")
+        return self.source != EMBEDDED and (not self.generates_only or self.origin == "real")
+
+    @property
+    def generates_only(self) -> bool:
+        """Whether no other task is trained: a student of such a set forgets those that its teacher knows."""
+        return self.tasks.edit + self.tasks.inpaint == 0
 
     @property
     def draws_prompts(self) -> bool:

@@ -252,6 +252,7 @@ class Progress:
         "flow/loss": "loss",
         "discriminator/loss": "discriminator",
         "throughput/images_per_second": "images/s",
+        "data/stall_seconds": "s/step waiting for data",
     }
     """Metrics shown, and what they are called."""
 

@@ -219,6 +219,10 @@ class SD3Features(SD3Module):
                 features.append(rearrange(tokens, "b (h w) d -> b d h w", h=rows))
         return features
 
+    def truncate(self) -> None:
+        """Let the weights behind the last tapped block go. Only where no other network shares the transformer."""
+        self.transformer.transformer_blocks = self.transformer.transformer_blocks[: self.tapped_blocks[-1] + 1]
+
     def _run(self, block: nn.Module, tokens: Tensor, context: Tensor, conditioning: Tensor) -> tuple[Tensor, Tensor]:
         if self.activation_checkpointing and torch.is_grad_enabled():
             context, tokens = checkpoint(block, tokens, context, conditioning, use_reentrant=False)

@@ -53,7 +53,11 @@ class Pace:
 
     def __init__(self, feed: Feed, global_batch_size: int, *, step: int) -> None:
         self._feed, self._size = feed, global_batch_size
-        self._step, self._time, self._stalled = step, time.monotonic(), feed.stall_seconds
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Leave out what happened since the last reading."""
+        self._step, self._time, self._stalled = step, time.monotonic(), self._feed.stall_seconds
 
     def read(self, step: int) -> dict[str, float]:
         """Images per second, and seconds per step that this rank waited for batches, since the last reading."""
@@ -62,7 +66,7 @@ class Pace:
             "throughput/images_per_second": steps * self._size / (now - self._time),
             "data/stall_seconds": (stalled - self._stalled) / steps,
         }
-        self._step, self._time, self._stalled = step, now, stalled
+        self.restart(step)
         return figures
 
 

@@ -39,14 +39,23 @@ def new_student(config: Config, *, teacher: Transformer | None = None) -> SD3Den
     )
 
 
-def frozen_features(config: Config, engine: Engine, *, teacher: Transformer) -> FeatureExtractor:
-    """The judge's backbone: the teacher up to its last tapped block."""
+def frozen_features(config: Config, engine: Engine, *, teacher: Transformer, shared: bool) -> FeatureExtractor:
+    """The judge's backbone: the teacher up to its last tapped block.
+
+    Args:
+        config: of the run.
+        engine: where it goes.
+        teacher: its weights.
+        shared: other networks read them too; otherwise those behind the last tapped block are let go.
+    """
     features = SD3Features(
         teacher,
         tapped_blocks=config.discriminator.tapped_blocks,
         # The student's gradient passes through the judge, so the judge keeps activations too.
         activation_checkpointing=config.student.activation_checkpointing,
     )
+    if not shared:
+        features.truncate()
     frozen = engine.freeze(features, sharded=config.teacher.sharded)
     return torch.compile(frozen) if config.run.compile_teacher else frozen
 

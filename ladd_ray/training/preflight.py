@@ -116,7 +116,7 @@ def _pictures(data: DataConfig) -> str:
     if data.reads_files:
         list_shards(data.pictures)
         return reading_fingerprint(data.pictures)
-    return EMBEDDED if data.tasks.edit + data.tasks.inpaint > 0 or data.origin == "real" else ""
+    return EMBEDDED if not data.generates_only or data.origin == "real" else ""
 
 
 def _range(bounds: Range) -> str:
@@ -175,7 +175,7 @@ def _check_transformer(config: Config) -> None:
         raise ValueError(
             f"data.height, data.width and data.buckets must not exceed {largest}, the teacher's largest side"
         )
-    if data.tasks.edit + data.tasks.inpaint > 0 and not has_three_tasks(config.teacher.path):
+    if not data.generates_only and not has_three_tasks(config.teacher.path):
         raise ValueError(
             f"{config.teacher.path} only generates: set data.tasks.edit and data.tasks.inpaint to 0, or train it for "
             "three tasks first (jobs/pretrain.py)"

@@ -1,4 +1,7 @@
-"""A distilled student leaves its training: adapters merged, knobs kept, and how it was made written beside it."""
+"""A distilled student leaves its training: adapters merged, knobs kept, and how it was made written beside it.
+
+One that was trained to generate only leaves as a text-to-image folder, whatever else its teacher can do.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from ladd_ray.config import Config
 from ladd_ray.interfaces import Engine, TrainableNetwork
 from ladd_ray.models.export import export_pipeline
+from ladd_ray.models.folder import has_three_tasks
 from ladd_ray.models.lora import merge_adapters
 from ladd_ray.training.knobs import guidance_knobs
 
@@ -44,6 +48,7 @@ def export_student(
                 "seed": config.run.seed,
                 "ema_decay": config.student.ema_decay,
             },
+            fold=config.data.generates_only and has_three_tasks(config.teacher.path),
             knobs=guidance_knobs(config),
         )
     engine.barrier()

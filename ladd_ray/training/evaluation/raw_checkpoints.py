@@ -56,7 +56,7 @@ class RawCheckpoint:
     def three_tasks(self) -> bool:
         """Whether it edits and inpaints too."""
         if isinstance(self.config, Config):
-            return has_three_tasks(self.config.teacher.path)
+            return has_three_tasks(self.config.teacher.path) and not self.config.data.generates_only
         return self.config.model.three_tasks or has_three_tasks(self.config.model.path)
 
 

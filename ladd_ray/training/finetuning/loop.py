@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from ladd_ray.algorithm.flow_matching import Terms, draw, flow_matching_loss
 from ladd_ray.algorithm.tasks import TASKS, task_of
 from ladd_ray.data.batches import BatchStream
+from ladd_ray.data.feeding import stored_feed
 from ladd_ray.data.rows import Wanted
 from ladd_ray.data.task_set import open_tasks
 from ladd_ray.interfaces import Engine, LatentBatch, Tracker, TrainableNetwork, Update
@@ -23,6 +23,7 @@ from ladd_ray.models.widening import widen
 from ladd_ray.pretrain_config import FinetuneConfig
 from ladd_ray.tracking import Progress
 from ladd_ray.training.checkpoints import CheckpointKeeper
+from ladd_ray.training.feeds import Pace
 from ladd_ray.training.finetuning.validation import Validation
 
 NETWORK = "denoiser"
@@ -65,20 +66,19 @@ def finetune(
     )
     validation = Validation.over(config, encoded)
     empty_prompt = stored.empty_prompt.to(engine.device)
+    feed = stored_feed(stream, micro_steps=run.gradient_accumulation_steps, num_steps=run.steps)
     progress = Progress(run.steps, step=first_step) if engine.rank == 0 else None
-    means, logged_at, logged_step = TaskMeans(), time.monotonic(), first_step
+    means, pace = TaskMeans(), Pace(feed, run.global_batch_size, step=first_step)
     for step in range(first_step, run.steps):
         for micro_step in range(run.gradient_accumulation_steps):
-            batch = stream.batch(step, micro_step, rank=engine.rank, world_size=engine.world_size, device=engine.device)
+            batch = feed.batch(step, micro_step, rank=engine.rank, world_size=engine.world_size, device=engine.device)
             drawn = draw(batch, config.noise, dropout=config.dropout, seed=run.seed)
             terms = flow_matching_loss(network, batch, drawn=drawn, empty_prompt=empty_prompt)
             update = network.update(terms.loss)
             means.add(terms, batch)
         done = step + 1
         if done % config.tracking.log_every == 0 or done == run.steps:
-            speed = (done - logged_step) * run.global_batch_size / (time.monotonic() - logged_at)
-            metrics = _metrics(means.read(engine), update, images_per_second=speed)
-            logged_at, logged_step = time.monotonic(), done
+            metrics = _metrics(means.read(engine), update, pace=engine.mean(pace.read(done)))
             tracker.log_metrics(metrics, done)
             if progress:
                 progress.update(done, metrics)
@@ -86,7 +86,7 @@ def finetune(
             keeper.save({NETWORK: network}, step=done, tracker=tracker)
         if done % config.validation.every == 0 and done < run.steps:
             tracker.log_metrics(validation.losses(network, engine), done)
-            logged_at, logged_step = time.monotonic(), done
+            pace.restart(done)
     if progress:
         progress.close()
     return network
@@ -106,10 +106,10 @@ def build_network(config: FinetuneConfig, engine: Engine) -> TrainableNetwork:
     return engine.prepare(denoiser, settings)
 
 
-def _metrics(means: Mapping[str, float], update: Update, *, images_per_second: float) -> dict[str, float]:
+def _metrics(means: Mapping[str, float], update: Update, *, pace: Mapping[str, float]) -> dict[str, float]:
     return {
         **means,
+        **pace,
         "flow/gradient_norm": update.gradient_norm,
         "flow/lr": update.lr,
-        "throughput/images_per_second": images_per_second,
     }

@@ -98,8 +98,8 @@ def build_ladd(config: Config, engine: Engine) -> LaddMethod:
         pooled_size=student.judged_prompt_size,
         num_blocks=student.num_blocks,
     )
-    features = frozen_features(config, engine, teacher=base)
     distillation = config.distillation
+    features = frozen_features(config, engine, teacher=base, shared=bool(distillation.weight or config.lora.rank))
     own = None if config.teacher.sharded else base
     student_steps = config.run.steps // config.discriminator.steps_per_student_step
     return LaddMethod(

@@ -46,7 +46,10 @@ def train(config: FinetuneConfig, encoded: Path, *, stop_after: int | None = Non
 
 def lines(config: FinetuneConfig) -> list[dict[str, float]]:
     found = history(config).read()
-    return [{name: value for name, value in line.items() if not name.startswith("throughput")} for line in found]
+    return [
+        {name: value for name, value in line.items() if name.split("/")[0] not in ("throughput", "data")}
+        for line in found
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -181,6 +181,17 @@ def test_judge_and_teacher_share_their_weights(config: Config) -> None:
     assert not judge & student
 
 
+def test_a_judge_of_its_own_keeps_no_block_that_it_does_not_read(config: Config) -> None:
+    taps = {"discriminator__tapped_blocks": (0,)}
+    alone, shared = build(config, **taps), build(config, **taps, distillation__weight=1.0)
+    sizes = [sum(weight.numel() for weight in method.features.parameters()) for method in (alone, shared)]
+    assert sizes[0] < 0.7 * sizes[1]
+    batch = batch_for(alone)
+    seen = [method.features(batch.latents, torch.full((4,), 0.5), *batch.prompt) for method in (alone, shared)]
+    assert len(seen[0]) == 1 and torch.equal(seen[0][0], seen[1][0])
+    assert alone.student.module.num_blocks == 2
+
+
 def test_adapters_learn_and_the_judge_does_not_see_them(config: Config) -> None:
     adapted, plain = build(config, lora__rank=4), build(config)
     batch = batch_for(adapted)
