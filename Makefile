@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint type test demo clean lock
+.PHONY: help install lint type test demo compare clean lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: lint type ## Check style and types, then run every test
 
 demo: install ## Distill the embedded sticker world on this machine
 	$(BIN)/python jobs/distill.py stickers
+
+compare: install ## Train LADD, ADD and LCM on equal time and check the paper's claims, about 90 minutes
+	$(BIN)/python jobs/compare.py
 
 clean: ## Remove caches and build products; .venv and runs stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

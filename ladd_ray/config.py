@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import model_validator
@@ -55,6 +56,22 @@ __all__ = [
 
 
 Tree = TypeVar("Tree", bound=Section)
+
+UNREAD: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ladd": (),
+        "add": (
+            "lora", "discriminator.tapped_blocks", "discriminator.condition_on_sigma",
+            "discriminator.misaligned_weight", "discriminator.steps_per_student_step", "discriminator.reuse",
+        ),
+        "lcm": (
+            "lora", "distillation", "discriminator.tapped_blocks", "discriminator.r1",
+            "discriminator.misaligned_weight", "discriminator.steps_per_student_step", "discriminator.reuse",
+        ),
+    }
+)  # fmt: skip
+"""Sections and settings that a method would pass over in silence. Sizes and rates of heads are not among them, so that
+a recipe can be run by another method, and neither are the methods' own sections, which say whose they are."""
 
 
 class JobConfig(Protocol):
@@ -114,13 +131,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_baselines(self) -> Self:
-        heads = self.discriminator
-        extras = heads.misaligned_weight or heads.steps_per_student_step > 1 or heads.reuse != "full" or self.lora.rank
-        if self.method != "ladd" and extras:
+    def _check_method(self) -> Self:
+        changed = [name for name in UNREAD[self.method] if _is_changed(self, name)]
+        if changed:
             raise ValueError(
-                f"method = {self.method} knows no lora.rank and no discriminator.misaligned_weight, "
-                "steps_per_student_step or reuse: leave them at their defaults"
+                f"method = {self.method} does not read {', '.join(changed)}: leave them at their defaults, or choose "
+                "another method"
             )
         if self.method == "add" and self.discriminator.r1 == "approximate":
             raise ValueError("discriminator.r1 = approximate moves noised latents, and ADD judges pictures: use exact")
@@ -182,11 +198,28 @@ class Config(Section):
             raise ValueError(
                 "student.guidance_knobs needs heads that know the strengths: set discriminator.condition_on_prompt"
             )
+        if self.distillation.guidance_scale != 1:
+            raise ValueError(
+                "with student.guidance_knobs every row is distilled at the guidance that it was drawn with: leave "
+                "distillation.guidance_scale and distillation.image_guidance_scale at 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_distillation(self) -> Self:
+        loss = self.distillation
+        has_real = self.data.origin == "real" or self.data.tasks.inpaint > 0
+        if loss.weight and loss.rows == "real" and not has_real:
+            raise ValueError(
+                "distillation.rows = real and no row of the training set is: set it to all, data.origin to real, or "
+                "data.tasks.inpaint above 0"
+            )
         return self
 
     @model_validator(mode="after")
     def _check_data(self) -> Self:
-        if self.data.num_latents < self.run.global_batch_size:
+        drawn_ahead = self.data.feed == "stored" and not self.data.reads_files
+        if drawn_ahead and self.data.num_latents < self.run.global_batch_size:
             raise ValueError(
                 f"data.num_latents = {self.data.num_latents} does not fill one global batch of "
                 f"{self.run.global_batch_size}: draw more latents or make the batch smaller"
@@ -201,6 +234,14 @@ class Config(Section):
                 f"evaluation.student_steps = {steps} must lie in 1..{trained}, the number of trained noise levels"
             )
         return self
+
+
+def _is_changed(config: Config, name: str) -> bool:
+    """Whether a section, or a setting of one, is not as it is by default."""
+    section, _, setting = name.partition(".")
+    ours = getattr(config, section)
+    default = type(ours)()
+    return bool(getattr(ours, setting) != getattr(default, setting)) if setting else bool(ours != default)
 
 
 def override(config: Tree, changes: Mapping[str, Any]) -> Tree:

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from ladd_ray.data_sections import EMBEDDED, TaskDataConfig, TaskShares
-from ladd_ray.sections import RunConfig, Section, StudentConfig, TrackingConfig
+from ladd_ray.sections import NetworkConfig, RunConfig, Section, TrackingConfig
 
 __all__ = [
     "DropoutConfig",
@@ -38,7 +38,7 @@ class ModelConfig(Section):
     """Let the table of positions learn as well. For pictures of few tokens; SD3 keeps it fixed."""
 
 
-class FlowOptimizerConfig(StudentConfig):
+class FlowOptimizerConfig(NetworkConfig):
     """AdamW for a loss that does not fight back, its schedule, precision and moving average."""
 
     lr: float = Field(default=1e-4, gt=0)

@@ -34,7 +34,7 @@ class TeacherConfig(Section):
 
 
 class NoiseConfig(Section):
-    """Noise levels: the ONE schedule that training, evaluation, export and serving share. METHOD: paper section 3."""
+    """Noise levels: the ONE schedule that training, evaluation, export and serving share (paper, section 3)."""
 
     levels: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
     """Levels sigma that the student is trained at and that its sampler visits, falling, beginning with 1."""
@@ -86,8 +86,8 @@ class OptimizerConfig(Section):
     """Keep the optimizer state in host memory (slow; for models that do not fit otherwise)."""
 
 
-class StudentConfig(OptimizerConfig):
-    """The network that is distilled; it starts as a copy of the teacher."""
+class NetworkConfig(OptimizerConfig):
+    """A whole transformer that learns."""
 
     precision: Precision = "fp32"
     """Precision of forward and backward; bf16 keeps fp32 master weights."""
@@ -95,6 +95,11 @@ class StudentConfig(OptimizerConfig):
     """Decay of the moving average that is evaluated and exported; 0 turns it off."""
     activation_checkpointing: bool = False
     """Recompute the activations of student and judge in the backward pass: less memory, two more forwards."""
+
+
+class StudentConfig(NetworkConfig):
+    """The network that is distilled; it starts as a copy of the teacher."""
+
     guidance_knobs: bool = False
     """Teach the student how strongly text and source picture are followed, as two inputs that serving can turn (ours).
     The training set must then be drawn at varied strengths."""
@@ -168,7 +173,8 @@ class RunConfig(Section):
     checkpoints_to_keep: int = Field(default=2, ge=1)
     """Latest checkpoints that stay on disk."""
     max_failures: int = Field(default=3, ge=0)
-    """Worker failures after which the run gives up; each restart continues from the last checkpoint."""
+    """Worker failures after which the run gives up; each restart continues from the last checkpoint. A teacher that
+    draws while training is started again as often."""
     cluster_timeout_s: float = Field(default=45.0, gt=0)
     """Seconds to wait for the cluster to offer the workers asked for."""
     deterministic: bool = False

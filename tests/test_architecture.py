@@ -20,6 +20,7 @@ FOLDERS = ("ladd_ray", "jobs", "tune", "serve", "tests")
 FLOORS = {
     "ladd_ray": 0,
     "ladd_ray.baseline_sections": 0,
+    "ladd_ray.compare_config": 0,
     "ladd_ray.config": 0,
     "ladd_ray.data_sections": 0,
     "ladd_ray.evaluate_config": 0,

@@ -18,8 +18,8 @@ from ladd_ray.recipes import stickers, stickers_add, stickers_lcm
         (stickers_lcm, {"lcm.skip": 300}, r"0.25, which is no multiple of 1 / 1000 from 300 / 1000 on"),
         (stickers_add, {"discriminator.r1": "approximate"}, "ADD judges pictures: use exact"),
         (stickers_add, {"discriminator.zero_stage": 3}, r"set discriminator.zero_stage to 2 or less"),
-        (stickers_add, {"discriminator.reuse": "none"}, "method = add knows no"),
-        (stickers_lcm, {"lora.rank": 4}, "method = lcm knows no"),
+        (stickers_add, {"discriminator.reuse": "none"}, "method = add does not read"),
+        (stickers_lcm, {"lora.rank": 4}, "method = lcm does not read"),
     ],
 )
 def test_what_cannot_be_is_refused(recipe: object, changes: dict[str, object], message: str) -> None:

@@ -4,7 +4,8 @@
     target  = x_sigma - sigma teacher(x_sigma, sigma)       a constant: no gradient passes through the teacher
     loss    = c(sigma) |x0_pred - target|^2                 c = 1 - sigma, "exponential"
 
-Means run over channels and pixels of the latents. Whether the teacher is guided is not stated: it may be. [ours]
+Means run over channels and pixels of the latents. Whether the teacher is guided is not stated: it may be. Of a student
+with guidance knobs, it is guided as it was when it drew the row. [ours]
 
 Shape legend: b batch, c latent channels, h w latent height and width.
 """
@@ -12,14 +13,16 @@ Shape legend: b batch, c latent channels, h w latent height and width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from einops import reduce
 from torch import Tensor
 
 from ladd_ray.algorithm import flow
-from ladd_ray.algorithm.guidance import guided_velocity
+from ladd_ray.algorithm.guidance import Scale, guided_velocity
+from ladd_ray.algorithm.strengths import leading_strengths
+from ladd_ray.algorithm.tasks import EDIT, task_of
 from ladd_ray.config import DistillationConfig
 from ladd_ray.interfaces import Condition, Denoiser, LatentBatch
 
@@ -34,6 +37,17 @@ WEIGHTINGS: Mapping[Weighting, Callable[[Tensor], Tensor]] = {"exponential": _ex
 """c(sigma), (b,) -> (b,). The first is ADD's: the share of the signal in x_sigma."""
 
 
+class Guidance(NamedTuple):
+    """What the teacher's answer is led by, see ``guidance.guided_velocity``."""
+
+    negative_prompt: Condition
+    """One row, to lead away from."""
+    text: Scale
+    """1 is none."""
+    image: Scale
+    """By the source of an edit; 1 is none."""
+
+
 def distillation_loss(
     teacher: Denoiser,
     x0_pred: Tensor,
@@ -42,9 +56,7 @@ def distillation_loss(
     sigma: Tensor,
     noise: Tensor,
     weighting: Weighting = "exponential",
-    guidance_scale: float = 1.0,
-    image_guidance_scale: float = 1.0,
-    negative_prompt: Condition | None = None,
+    guidance: Guidance | None = None,
 ) -> Tensor:
     """The loss of every sample (b,), with its graph back to ``x0_pred`` alone.
 
@@ -55,26 +67,24 @@ def distillation_loss(
         sigma: levels at which the teacher looks (b,).
         noise: what the student's latents are noised with (b, c, h, w).
         weighting: of the levels.
-        guidance_scale: of the teacher's answer; 1 is no guidance.
-        image_guidance_scale: of the source of an edit; 1 is no guidance.
-        negative_prompt: one row, to lead away from; only guidance needs it.
+        guidance: of the teacher's answer; None is none.
     """
     with torch.no_grad():
         x_sigma = flow.add_noise(x0_pred, noise, sigma)
-        if guidance_scale > 1:
-            assert negative_prompt is not None, "guidance needs a prompt to lead away from"
+        # The student's input, which the teacher has no use for.
+        prompt = batch.prompt._replace(strengths=None)
+        if guidance is None:
+            velocity = teacher(x_sigma, sigma, *prompt)
+        else:
             velocity = guided_velocity(
                 teacher,
                 x_sigma,
                 sigma=sigma,
-                # The student's input, which the teacher has no use for.
-                prompt=batch.prompt._replace(strengths=None),
-                negative_prompt=negative_prompt,
-                guidance_scale=guidance_scale,
-                image_guidance_scale=image_guidance_scale,
+                prompt=prompt,
+                negative_prompt=guidance.negative_prompt,
+                guidance_scale=guidance.text,
+                image_guidance_scale=guidance.image,
             )
-        else:
-            velocity = teacher(x_sigma, sigma, *batch.prompt)
         target = flow.predict_x0(x_sigma, velocity, sigma)
     error = reduce((x0_pred - target).square(), "b c h w -> b", "mean")
     return WEIGHTINGS[weighting](sigma) * error
@@ -101,11 +111,27 @@ def configured_distillation(
         sigma=sigma,
         noise=noise,
         weighting=config.weighting,
-        guidance_scale=config.guidance_scale,
-        image_guidance_scale=config.image_guidance_scale,
-        negative_prompt=negative_prompt,
+        guidance=None if negative_prompt is None else configured_guidance(batch, config, negative_prompt),
     )
     if config.rows == "all":
         return config.weight * rows
     real = torch.zeros_like(rows) if batch.real is None else batch.real.to(rows)
     return config.weight * real * rows
+
+
+def wants_guidance(config: DistillationConfig, *, knobs: bool) -> bool:
+    """Whether the teacher's answer is guided at all; real rows of a student with ``knobs`` are not."""
+    return config.weight > 0 and (config.guidance_scale > 1 or (knobs and config.rows == "all"))
+
+
+def configured_guidance(batch: LatentBatch, config: DistillationConfig, negative_prompt: Condition) -> Guidance:
+    """What leads the teacher: the strengths of a row where it comes with any, else those of the configuration.
+
+    Only an edit has a source to be led by; of a hole there is nothing to lead away from.
+    """
+    if batch.prompt.strengths is not None:
+        text, image = leading_strengths(batch).unbind(dim=1)
+        return Guidance(negative_prompt, text, image)
+    edits = task_of(batch.prompt) == EDIT
+    image = torch.where(edits, config.image_guidance_scale, 1.0)
+    return Guidance(negative_prompt, config.guidance_scale, image)

@@ -161,6 +161,8 @@ def discriminator_loss(heads: Heads, judged: Judged, *, config: DiscriminatorCon
     adversarial = ADVERSARIAL_LOSSES[config.loss]
     loss = adversarial.real(real).mean() + adversarial.fake(fake).mean()
     metrics = _separation(real.detach(), fake.detach())
+    if config.loss == "hinge":
+        metrics["discriminator/dead_hinge"] = torch.cat([real > 1, fake < -1]).float().mean()
     if config.r1 != "none":
         if config.r1 == "exact":
             penalty = exact_r1(real_logits, real_features)
@@ -223,10 +225,9 @@ def _nearby_logits(heads: Heads, judged: Judged) -> Tensor:
 
 
 def _separation(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """How far the judge is ahead. A dead hinge is a logit beyond its margin: it teaches the heads nothing."""
+    """How far the judge is ahead."""
     return {
         "discriminator/real_logits": real.mean(),
         "discriminator/fake_logits": fake.mean(),
         "discriminator/accuracy": torch.cat([real > 0, fake < 0]).float().mean(),
-        "discriminator/dead_hinge": torch.cat([real > 1, fake < -1]).float().mean(),
     }

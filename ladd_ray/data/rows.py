@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ladd_ray.algorithm.strengths import IdleKnobs
 from ladd_ray.algorithm.tasks import inpaint_channels
 from ladd_ray.data.task_rows import TaskRow
 from ladd_ray.interfaces import Condition, LatentBatch
@@ -25,8 +26,8 @@ class Wanted(NamedTuple):
 
     three_tasks: bool = False
     """Task channels, which a text-to-image network has no input for."""
-    strengths: bool = False
-    """Guidance strengths, which only a student with knobs reads."""
+    knobs: IdleKnobs | None = None
+    """Guidance strengths, which only a student with knobs reads, and what it is told where they have no effect."""
     encode: Encode | None = None
     """Encodes prompts whose embeddings are not stored."""
 
@@ -90,8 +91,9 @@ class Rows:
         if wanted.three_tasks:
             assert self.sources is not None and self.masks is not None, "rows were read without their tasks"
             condition = condition._replace(task_channels=inpaint_channels(self.sources, self.masks))
-        if wanted.strengths:
-            condition = condition._replace(strengths=self.strengths)
+        if wanted.knobs is not None:
+            led = condition._replace(strengths=self.strengths)
+            condition = wanted.knobs.tell(led, real=self.real, sample_ids=sample_ids)
         return LatentBatch(
             latents=self.latents.float(),
             prompt=condition.to("cpu", torch.float32),

@@ -65,7 +65,8 @@ class DrawnProvenance(Facts):
     prompts: str
     """Fingerprint of the prompts, in order; empty where none are drawn."""
     pictures: str
-    """Fingerprint of files and of how they are read, or the name of the embedded world; empty where none are read."""
+    """Fingerprint of files and of how they are read, or of the embedded world's first rows; empty where none are
+    read."""
     tasks: str
     """Shares of the tasks."""
     origin: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from ladd_ray.data.stickers import Split, render, scene
 from ladd_ray.data_sections import TaskDataConfig
 
 ROWS_PER_SHARD = 512
+ROWS_LOOKED_AT = 32
+"""For a fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,18 @@ def world_item(config: TaskDataConfig, index: int, *, split: Split) -> Item:
         if task == "inpaint":
             mask = _png(inpainting_mask(seed, index, drawn).astype(np.uint8) * 255)
     return Item(row_id(name, seed=seed), split == "heldout", task, prompt, image, source, mask)
+
+
+def world_fingerprint(config: TaskDataConfig) -> str:
+    """16 hex digits that change when the world's code makes other rows of the same settings; told by the first ones."""
+    digest = hashlib.sha256()
+    for index in range(ROWS_LOOKED_AT):
+        item = world_item(config, index, split="train")
+        digest.update(f"{item.task}/{item.prompt}".encode())
+        for picture in (item.image, item.source, item.mask):
+            # Pixels, for equal ones are not compressed alike everywhere.
+            digest.update(Image.open(io.BytesIO(picture)).tobytes() if picture else b"")
+    return digest.hexdigest()[:16]
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ladd_ray.algorithm import noise
-from ladd_ray.algorithm.sampling import NoiseSource
+from ladd_ray.algorithm.sampling import denoise
 from ladd_ray.inference.images import decode, to_pil
 from ladd_ray.inference.tasks import Given, Hole, Picture, prepare_edit, prepare_generate, prepare_inpaint
 from ladd_ray.interfaces import Condition
 from ladd_ray.models.autoencoder import Autoencoder
+from ladd_ray.models.independent_rows import make_rows_independent
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
 from ladd_ray.models.strengths import Strengths
@@ -28,6 +30,8 @@ class TaskPipeline(ABC):
 
     default_steps: int
     """Steps where nothing is said."""
+    fresh_noise: bool
+    """Whether every step draws its own noise; without, it keeps the noise that the velocity implies."""
 
     def __init__(
         self,
@@ -39,15 +43,35 @@ class TaskPipeline(ABC):
     ) -> None:
         """Join the parts."""
         self.device = torch.device(device)
+        self.prompt_encoder = prompt_encoder
+        self.autoencoder = autoencoder
         self._denoiser = denoiser.requires_grad_(False).eval().to(self.device)
-        self._prompt_encoder = prompt_encoder
-        self._autoencoder = autoencoder
 
     @property
     def native_size(self) -> int:
         """Side in pixels that the network's configuration names."""
-        side: int = self._denoiser.transformer.config.sample_size * self._autoencoder.downsampling
+        side: int = self._denoiser.transformer.config.sample_size * self.autoencoder.downsampling
         return side
+
+    @property
+    def size_multiple(self) -> int:
+        """Pixels that divide every height and width."""
+        patch_size = int(self._denoiser.transformer.config.patch_size)
+        return patch_size * int(self.autoencoder.downsampling)
+
+    @property
+    def largest_side(self) -> int:
+        """Pixels along the largest side that the network has positions for."""
+        return int(self._denoiser.transformer.config.pos_embed_max_size) * self.size_multiple
+
+    @property
+    def knows_tasks(self) -> bool:
+        """Whether it edits and inpaints, too."""
+        return self._denoiser.num_task_channels > 0
+
+    def make_rows_independent(self) -> None:
+        """Let a picture be the same alone and in any batch, bit for bit; see ``models.independent_rows``."""
+        make_rows_independent(self._denoiser)
 
     def generate(
         self,
@@ -76,7 +100,7 @@ class TaskPipeline(ABC):
         """
         native = self.native_size
         given = prepare_generate(native if height is None else height, native if width is None else width)
-        strengths = self._strengths("generate", text=text_guidance, image=None)
+        strengths = self.strengths("generate", text=text_guidance, image=None)
         return self._draw(prompts, given, seed=seed, num_inference_steps=num_inference_steps, strengths=strengths)
 
     @torch.no_grad()
@@ -97,9 +121,9 @@ class TaskPipeline(ABC):
         Raises:
             ValueError: as ``generate``, or the model only generates.
         """
-        self._require_tasks()
-        strengths = self._strengths("edit", text=text_guidance, image=image_guidance)
-        given = prepare_edit(self._autoencoder, images)
+        self.require_tasks()
+        strengths = self.strengths("edit", text=text_guidance, image=image_guidance)
+        given = prepare_edit(self.autoencoder, images)
         return self._draw(instructions, given, seed=seed, num_inference_steps=num_inference_steps, strengths=strengths)
 
     @torch.no_grad()
@@ -117,13 +141,13 @@ class TaskPipeline(ABC):
         Raises:
             ValueError: as ``generate``, or the model only generates.
         """
-        self._require_tasks()
-        strengths = self._strengths("inpaint", text=None, image=None)
-        given = prepare_inpaint(self._autoencoder, images, masks)
+        self.require_tasks()
+        strengths = self.strengths("inpaint", text=None, image=None)
+        given = prepare_inpaint(self.autoencoder, images, masks)
         return self._draw(prompts, given, seed=seed, num_inference_steps=num_inference_steps, strengths=strengths)
 
     @abstractmethod
-    def _strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths | None:
+    def strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths | None:
         """Guidance of a task: what is asked for, and the model's own elsewhere; None for a model that has no choice.
 
         Raises:
@@ -131,10 +155,16 @@ class TaskPipeline(ABC):
         """
 
     @abstractmethod
-    def _sample(
-        self, prompt: Condition, noise_for: NoiseSource, *, strengths: Strengths | None, num_inference_steps: int
-    ) -> Tensor:
-        """Latents (b, c, h/8, w/8)."""
+    def sigmas(self, num_inference_steps: int) -> tuple[float, ...]:
+        """The falling noise levels of so many steps, from 1 to the final 0.
+
+        Raises:
+            ValueError: the model cannot draw in so many steps.
+        """
+
+    @abstractmethod
+    def velocity(self, x_sigma: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """What one step follows (b, c, h, w), at levels (b,) and strengths that may differ from row to row."""
 
     def _draw(
         self,
@@ -146,23 +176,39 @@ class TaskPipeline(ABC):
         strengths: Strengths | None,
     ) -> list[Image.Image]:
         steps = self.default_steps if num_inference_steps is None else num_inference_steps
-        shape = self._latent_shape(given.height, given.width)
+        shape = self.latent_shape(given.height, given.width)
         noise_for = _noise_source(shape, _streams(seed, len(prompts)), device=self.device)
-        prompt = self._prompt_encoder.encode(prompts)
+        prompt = self.prompt_encoder.encode(prompts)
         if given.task_channels is not None and len(given.task_channels) != len(prompts):
             raise ValueError(f"{len(given.task_channels)} pictures for {len(prompts)} texts: give one text each")
-        condition = prompt._replace(task_channels=given.task_channels).to(self.device)
-        latents = self._sample(condition, noise_for, strengths=strengths, num_inference_steps=steps)
-        return to_pil(given.kept(decode(self._autoencoder, latents)))
+        rows = None if strengths is None else strengths.rows(len(prompts))
+        condition = prompt._replace(task_channels=given.task_channels, strengths=rows).to(self.device)
+        latents = denoise(
+            partial(self.velocity, condition=condition),
+            noise_for(0),
+            sigmas=self.sigmas(steps),
+            fresh_noise=noise_for if self.fresh_noise else None,
+        )
+        return to_pil(given.kept(decode(self.autoencoder, latents)))
 
-    def _latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        patch = int(self._denoiser.transformer.config.patch_size) * self._autoencoder.downsampling
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Of one picture of that size in pixels (c, h/8, w/8).
+
+        Raises:
+            ValueError: a side is no multiple of ``size_multiple``.
+        """
+        patch = self.size_multiple
         if height % patch or width % patch or min(height, width) < patch:
             raise ValueError(f"height {height} and width {width} must be multiples of {patch} pixels")
-        return self._autoencoder.latent_shape(height, width)
+        return self.autoencoder.latent_shape(height, width)
 
-    def _require_tasks(self) -> None:
-        if self._denoiser.num_task_channels == 0:
+    def require_tasks(self) -> None:
+        """Refuse to edit with a model that only generates.
+
+        Raises:
+            ValueError: it does.
+        """
+        if not self.knows_tasks:
             raise ValueError("this model only generates: load one that jobs/pretrain.py taught to edit and inpaint")
 
 

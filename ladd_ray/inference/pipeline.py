@@ -18,6 +18,7 @@ Shape legend: b pictures, c latent channels, h w height and width in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -25,8 +26,8 @@ import torch
 from torch import Tensor
 
 from ladd_ray.algorithm import flow
+from ladd_ray.algorithm.guidance import guided_velocity
 from ladd_ray.algorithm.levels import sampling_levels
-from ladd_ray.algorithm.sampling import NoiseSource, sample_student, sample_teacher
 from ladd_ray.config import Precision
 from ladd_ray.inference.drawing import TaskPipeline
 from ladd_ray.interfaces import Condition
@@ -41,6 +42,8 @@ from ladd_ray.models.student import load_student
 
 class Pipeline(TaskPipeline):
     """A distilled student: one step per trained noise level, or fewer, without guidance."""
+
+    fresh_noise = True
 
     def __init__(
         self,
@@ -79,9 +82,9 @@ class Pipeline(TaskPipeline):
         """Ranges and defaults of the guidance; None for a student whose guidance was fixed when it was distilled."""
         return None if self._denoiser.strengths is None else self._denoiser.strengths.knobs
 
-    def _strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths | None:
+    def strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths | None:  # noqa: ARG002
         if self.knobs is not None:
-            return self.knobs.pick(task, text=text, image=image)
+            return self.knobs.pick(text=text, image=image)
         if text is not None or image is not None:
             raise ValueError(
                 "this student has no guidance knobs, its guidance was fixed when it was distilled: leave text_guidance "
@@ -89,20 +92,19 @@ class Pipeline(TaskPipeline):
             )
         return None
 
-    def _sample(
-        self, prompt: Condition, noise_for: NoiseSource, *, strengths: Strengths | None, num_inference_steps: int
-    ) -> Tensor:
-        if strengths is not None:
-            rows = strengths.rows(len(prompt.prompt_embeds), device=self.device)
-            prompt = prompt._replace(strengths=rows)
-        levels = sampling_levels(self.levels, num_inference_steps)
-        return sample_student(self._denoiser, prompt, levels=levels, noise_for=noise_for)
+    def sigmas(self, num_inference_steps: int) -> tuple[float, ...]:
+        return (*sampling_levels(self.levels, num_inference_steps), 0.0)
+
+    def velocity(self, x_sigma: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        velocity: Tensor = self._denoiser(x_sigma, sigma, *condition)
+        return velocity
 
 
 class TeacherPipeline(TaskPipeline):
     """A model of many steps under guidance: what a student is distilled from."""
 
     default_steps = 28
+    fresh_noise = False
 
     def __init__(
         self,
@@ -155,21 +157,31 @@ class TeacherPipeline(TaskPipeline):
             device=device,
         )
 
-    def _strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths:
+    def strengths(self, task: str, *, text: float | None, image: float | None) -> Strengths:
         # Of a hole there is nothing to lead away from: training never leaves its picture out.
         by_image = (self.image_guidance_scale if image is None else image) if task == "edit" else NEUTRAL
-        return Strengths(self.guidance_scale if text is None else text, by_image)
+        by_text = self.guidance_scale if text is None else text
+        if by_image != NEUTRAL and by_text <= NEUTRAL:
+            raise ValueError(
+                f"image_guidance = {by_image:g} needs text_guidance above {NEUTRAL:g}, and not {by_text:g}: raise it"
+            )
+        return Strengths(by_text, by_image)
 
-    def _sample(
-        self, prompt: Condition, noise_for: NoiseSource, *, strengths: Strengths | None, num_inference_steps: int
-    ) -> Tensor:
-        assert strengths is not None, "guidance always stands somewhere"
-        return sample_teacher(
+    def sigmas(self, num_inference_steps: int) -> tuple[float, ...]:
+        return flow.teacher_sigmas(num_inference_steps, self.shift)
+
+    def velocity(self, x_sigma: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        assert condition.strengths is not None, "guidance always stands somewhere"
+        return guided_velocity(
             self._denoiser,
-            prompt,
-            negative_prompt=self._prompt_encoder.encode([""]).to(self.device),
-            noise=noise_for(0),
-            sigmas=flow.teacher_sigmas(num_inference_steps, self.shift),
-            guidance_scale=strengths.text,
-            image_guidance_scale=strengths.image,
+            x_sigma,
+            sigma=sigma,
+            prompt=condition._replace(strengths=None),
+            negative_prompt=self._negative_prompt,
+            guidance_scale=condition.strengths[:, 0],
+            image_guidance_scale=condition.strengths[:, 1],
         )
+
+    @cached_property
+    def _negative_prompt(self) -> Condition:
+        return self.prompt_encoder.encode([""]).to(self.device)

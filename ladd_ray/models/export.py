@@ -64,7 +64,7 @@ def export_pipeline(
         output: folder to make.
         levels: noise levels that a student's sampler visits, falling from 1, without the final 0; None for a model of
             many steps, which keeps the sampler of ``source``.
-        provenance: how the weights were made; JSON values, written to ``ladd.json``.
+        provenance: how the weights were made; JSON values, written to ``ladd.json``. The README names its "method".
         precision: of the written weights; by default that of the source's files.
         fold: write only the text-to-image part of a transformer that edits and inpaints, which is exact.
         knobs: of a student that has them.
@@ -86,7 +86,7 @@ def export_pipeline(
         transformer = fold_generation(transformer)
     three_tasks = transformer.config.in_channels != transformer.out_channels
     embedding = trained_embedding(transformer, state_dict, knobs=knobs)
-    setting = _setting(knobs, strengths, three_tasks=three_tasks)
+    setting = _setting(knobs, strengths)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         _copy_components(folder, partial, with_scheduler=levels is None)
@@ -99,7 +99,14 @@ def export_pipeline(
             _write_scheduler(partial, levels)
         if three_tasks != has_three_tasks(folder):
             _write_index(partial, three_tasks=three_tasks)
-        card = model_card(partial, output.name, levels=levels, three_tasks=three_tasks, strengths=setting)
+        card = model_card(
+            partial,
+            output.name,
+            levels=levels,
+            three_tasks=three_tasks,
+            strengths=setting,
+            method=provenance.get("method"),
+        )
         (partial / "README.md").write_text(card)
         (partial / "ladd.json").write_text(json.dumps(dict(provenance), indent=2) + "\n")
         partial.rename(output)
@@ -120,13 +127,13 @@ def exported_levels(path: Path | str) -> tuple[float, ...]:
     return tuple(float(level) for level in scheduler[LEVELS_KEY])
 
 
-def _setting(knobs: Knobs | None, strengths: Strengths | None, *, three_tasks: bool) -> Strengths | None:
+def _setting(knobs: Knobs | None, strengths: Strengths | None) -> Strengths | None:
     """Where the knobs of the stock weights stand."""
     if knobs is None and strengths is not None:
         raise ValueError("this student has no guidance knobs: export it without strengths")
     if knobs is None or strengths is not None:
         return strengths
-    return knobs.pick("edit" if three_tasks else "generate")
+    return knobs.pick()
 
 
 def stored_dtype(folder: Path) -> torch.dtype:

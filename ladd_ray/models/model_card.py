@@ -77,6 +77,7 @@ def model_card(
     levels: Sequence[float] | None,
     three_tasks: bool,
     strengths: Strengths | None = None,
+    method: str | None = None,
 ) -> str:
     """The text for a complete pipeline folder.
 
@@ -86,12 +87,13 @@ def model_card(
         levels: of a student's sampler; None for a model of many steps.
         three_tasks: it edits and inpaints, beside drawing from a prompt.
         strengths: where the guidance knobs of a student stand; None where there are none.
+        method: how a student was distilled, with its paper.
     """
     t5_tokens = _t5_tokens(folder)
     head = HEAD.format(
         tag="image-to-image" if three_tasks else "text-to-image",
         name=name,
-        sentence=_sentence(levels, three_tasks=three_tasks),
+        sentence=_sentence(levels, three_tasks=three_tasks, method=method),
         pipeline_class="StableDiffusion3InpaintPipeline" if three_tasks else "StableDiffusion3Pipeline",
         opening='"."' if t5_tokens is not None else '".", text_encoder_3=None, tokenizer_3=None',
     )
@@ -103,13 +105,14 @@ def model_card(
     return head + (PICTURE if three_tasks else "") + seed + call + FOOT + notes
 
 
-def _sentence(levels: Sequence[float] | None, *, three_tasks: bool) -> str:
+def _sentence(levels: Sequence[float] | None, *, three_tasks: bool, method: str | None) -> str:
     tasks = "draws, edits and inpaints" if three_tasks else "draws"
     if levels is None:
         return f"A model of the Stable Diffusion 3 family, trained further by flow matching. It {tasks} in many steps."
+    by = f" by {method}" if method else ""
     return (
-        "A few-step text-to-image model of the Stable Diffusion 3 family, made by latent adversarial diffusion\n"
-        f"distillation (LADD, arXiv 2403.12015). It {tasks} in 1 to {len(levels)} steps without guidance."
+        f"A few-step model of the Stable Diffusion 3 family, distilled{by}.\n"
+        f"It {tasks} in 1 to {len(levels)} steps without guidance."
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -54,6 +54,21 @@ class PromptEncoder:
             local_name(path), transformer=shell, vae=None, dtype=dtype_of(precision), **absent
         )
         return cls(pipeline, device=device, max_sequence_length=max_sequence_length)
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens, those that mark the ends included, beyond which every tower cuts a prompt."""
+        return max(self.max_sequence_length, *(int(tokenizer.model_max_length) for tokenizer in self._clip_tokenizers))
+
+    def num_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt for the tower that reads furthest, those that mark the ends included."""
+        reads_furthest = self.max_sequence_length == self.token_limit
+        tokenizer = self._pipeline.tokenizer_3 if reads_furthest else self._clip_tokenizers[0]
+        return len(tokenizer(prompt).input_ids)
+
+    @property
+    def _clip_tokenizers(self) -> list[Any]:
+        return [self._pipeline.tokenizer, self._pipeline.tokenizer_2]
 
     def encode(self, prompts: Sequence[str]) -> Condition:
         """Embeddings (b, l, e) and (b, p) on the encoder's device; ``encode([""])`` is the negative prompt.

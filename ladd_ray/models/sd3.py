@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ladd_ray.algorithm.strengths import NUM_FEATURES
-from ladd_ray.algorithm.tasks import generate_channels, task_of
-from ladd_ray.interfaces import Condition
+from ladd_ray.algorithm.tasks import generate_channels
 from ladd_ray.models.strengths import StrengthEmbedding
 
 TIMESTEPS = 1000
@@ -123,12 +122,11 @@ class SD3Denoiser(SD3Module):
             prompt_embeds: (b, l, e).
             pooled_prompt_embeds: (b, p).
             task_channels: (b, 1 + c, h, w), see ``algorithm.tasks``; None generates.
-            strengths: text and image guidance to imitate (b, 2); a network with knobs takes the defaults of each row's
-                task for None, one without pays no attention.
+            strengths: text and image guidance to imitate (b, 2); a network with knobs takes their defaults for None,
+                one without pays no attention.
         """
-        condition = Condition(prompt_embeds, pooled_prompt_embeds, task_channels, strengths)
         latents, context, pooled = self.cast(
-            self.with_task(x_sigma, task_channels), prompt_embeds, self._steered(condition)
+            self.with_task(x_sigma, task_channels), prompt_embeds, self._steered(pooled_prompt_embeds, strengths)
         )
         # In here and not around the call: engines replace the autocast of their caller by their own.
         device = latents.device.type
@@ -147,14 +145,12 @@ class SD3Denoiser(SD3Module):
         """Width of what the heads are told of this student's prompts; see ``algorithm.strengths.judged_prompt``."""
         return self.pooled_size + (NUM_FEATURES if self.strengths is not None else 0)
 
-    def _steered(self, condition: Condition) -> Tensor:
+    def _steered(self, pooled: Tensor, strengths: Tensor | None) -> Tensor:
         """The pooled prompt (b, p), which carries the strengths."""
-        pooled = condition.pooled_prompt_embeds
         if self.strengths is None:
             return pooled
-        strengths = condition.strengths
         if strengths is None:
-            strengths = self.strengths.knobs.defaults(task_of(condition))
+            strengths = self.strengths.knobs.pick().rows(len(pooled), device=pooled.device)
         offset: Tensor = self.strengths(strengths)
         return pooled + offset.to(pooled.dtype)
 

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ladd_ray.algorithm.strengths import NUM_FEATURES, strength_features
-from ladd_ray.algorithm.tasks import TASKS
 
 WIDTH = 256
 """Of the embedding's hidden layer."""
@@ -73,28 +72,18 @@ NEUTRAL = 1.0
 
 @dataclass(frozen=True)
 class Knobs:
-    """Both knobs, and what they mean in each task: as the targets of training were drawn."""
+    """Both knobs. One setting serves all tasks: where a knob has no effect, training has seen all of its strengths."""
 
     text: Knob
     image: Knob
-    filling: float = NEUTRAL
-    """Text guidance of holes, which no knob turns: they are learned from real pictures, which nothing led."""
 
-    def pick(self, task: str, *, text: float | None = None, image: float | None = None) -> Strengths:
-        """The strengths of a task: those asked for, and the defaults elsewhere. Only edits have a picture to be led by.
+    def pick(self, *, text: float | None = None, image: float | None = None) -> Strengths:
+        """The strengths asked for, and the defaults elsewhere.
 
         Raises:
             ValueError: outside of the trained range.
         """
-        assert task in TASKS
-        if task == "inpaint":
-            return Strengths(self.filling, NEUTRAL)
-        by_text = self.text.pick(text, name="text_guidance")
-        return Strengths(by_text, self.image.pick(image, name="image_guidance") if task == "edit" else NEUTRAL)
-
-    def defaults(self, tasks: Tensor) -> Tensor:
-        """The default strengths (b, 2) of rows whose places in ``TASKS`` are given (b,)."""
-        return torch.tensor([self.pick(task) for task in TASKS], device=tasks.device)[tasks]
+        return Strengths(self.text.pick(text, name="text_guidance"), self.image.pick(image, name="image_guidance"))
 
 
 class StrengthEmbedding(nn.Module):
@@ -102,7 +91,7 @@ class StrengthEmbedding(nn.Module):
 
     Args:
         pooled_size: p.
-        knobs: ranges and defaults; rows that say nothing get the defaults of their task.
+        knobs: ranges and defaults; rows that say nothing get the defaults.
     """
 
     def __init__(self, pooled_size: int, *, knobs: Knobs) -> None:

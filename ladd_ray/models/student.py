@@ -103,4 +103,4 @@ def _strengths_file(path: Path | str) -> Path | None:
 
 def _from_json(text: str) -> Knobs:
     found = json.loads(text)
-    return Knobs(text=Knob(**found["text"]), image=Knob(**found["image"]), filling=found["filling"])
+    return Knobs(text=Knob(**found["text"]), image=Knob(**found["image"]))

@@ -15,6 +15,7 @@ from ladd_ray.data.rows import Encode, Wanted
 from ladd_ray.data.task_set import TaskSet, open_tasks
 from ladd_ray.models.folder import has_three_tasks
 from ladd_ray.models.prompt_encoder import PromptEncoder
+from ladd_ray.training.knobs import idle_knobs
 from ladd_ray.training.online import online_feed
 from ladd_ray.training.sampler import worker_device
 
@@ -34,7 +35,7 @@ def open_feed(config: Config, latents: Path) -> Feed:
     """
     wanted = Wanted(
         three_tasks=has_three_tasks(config.teacher.path),
-        strengths=config.student.guidance_knobs,
+        knobs=idle_knobs(config),
         encode=_encoder(config),
     )
     run = config.run

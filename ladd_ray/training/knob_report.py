@@ -75,7 +75,7 @@ def _sweep(trial: Trial, turning: Turning, *, name: KnobName, model: Contender, 
 
 def _settings(turning: Turning, name: KnobName) -> Sequence[Strengths]:
     """The knob turned up in even steps, the other at rest."""
-    knob, rest = _knob(turning.knobs, name), turning.knobs.pick("edit")
+    knob, rest = _knob(turning.knobs, name), turning.knobs.pick()
     values = np.linspace(knob.low, knob.high, turning.num_settings)
     return [rest._replace(**{name: float(value)}) for value in values]
 

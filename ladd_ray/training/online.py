@@ -48,7 +48,8 @@ def teachers_of(config: Config) -> Iterator[None]:
             num_cpus=run.threads_per_worker,
             num_gpus=1 if run.device == "gpu" else 0,
             # A lost teacher is started again, and what it owed is drawn again: rows do not depend on who draws them.
-            max_restarts=-1,
+            # Not for ever: one that dies each time, for want of memory, would keep the workers waiting in silence.
+            max_restarts=run.max_failures,
             max_task_retries=-1,
         )
         .remote(config)

@@ -11,6 +11,7 @@ from ladd_ray.data.prompts import prompts_fingerprint, read_prompts
 from ladd_ray.data.provenance import require_same
 from ladd_ray.data.sources import list_shards, reading_fingerprint
 from ladd_ray.data.task_rows import DrawnProvenance
+from ladd_ray.data.task_world import world_fingerprint
 from ladd_ray.data_sections import EMBEDDED, DataConfig, Range
 from ladd_ray.models.embedded import committed_model
 from ladd_ray.models.folder import (
@@ -116,7 +117,8 @@ def _pictures(data: DataConfig) -> str:
     if data.reads_files:
         list_shards(data.pictures)
         return reading_fingerprint(data.pictures)
-    return EMBEDDED if not data.generates_only or data.origin == "real" else ""
+    shows_world = not data.generates_only or data.origin == "real"
+    return f"{EMBEDDED} {world_fingerprint(data.pictures)}" if shows_world else ""
 
 
 def _range(bounds: Range) -> str:

@@ -23,7 +23,7 @@ from ladd_ray.evaluation.table import markdown_table
 from ladd_ray.models.judge import Judge
 from ladd_ray.tracking import LocalHistory, MlflowTracker
 from ladd_ray.training.knob_report import Turning, knob_lines, score_knobs, shortened
-from ladd_ray.training.knobs import guidance_knobs
+from ladd_ray.training.knobs import guidance_knobs, teacher_strengths
 from ladd_ray.training.painting import Contender, Crew, Sample, paint_all, with_repeats
 from ladd_ray.training.preflight import Plan
 from ladd_ray.training.run_folder import RunFolder
@@ -71,8 +71,7 @@ def contenders(config: Config, *, student: str, shift: float) -> list[Contender]
         shift: Timestep shift of the teacher's sampler.
     """
     teacher, seed, levels = config.teacher.path, config.evaluation.seed, config.noise.levels
-    knobs, steps = guidance_knobs(config), config.data.num_inference_steps
-    guidance = config.data.guidance_scale if knobs is None else knobs.text.default
+    steps, guidance = config.data.num_inference_steps, teacher_strengths(config).text
     most = max(config.evaluation.student_steps)
     name = f"teacher, {steps} steps, guidance {guidance:g}"
     unguided = f"teacher, {most} steps, unguided (Euler)"
@@ -169,7 +168,7 @@ def protocol(config: Config, plan: Plan, samples: Sequence[Sample]) -> dict[str,
             "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_size"}),
             "prompts": prompts_fingerprint([sample.prompt for sample in samples]),
             "teacher": plan.teacher,
-            "reference": f"{config.data.num_inference_steps} steps at guidance {config.data.guidance_scale:g}, "
+            "reference": f"{config.data.num_inference_steps} steps at guidance {teacher_strengths(config).text:g}, "
             f"shift {plan.provenance.shift:g}",
             "size": [config.data.height, config.data.width],
             "noise_levels": config.noise.levels,

@@ -18,6 +18,7 @@ from ladd_ray.evaluation.pictures import sample_grid
 from ladd_ray.evaluation.protocol import with_hash
 from ladd_ray.evaluation.table import TASK_TABLES, results_table
 from ladd_ray.models.judge import Judge, assets_folder
+from ladd_ray.models.strengths import NEUTRAL
 from ladd_ray.training.evaluation.candidates import editing
 from ladd_ray.training.evaluation.trial_rows import trial_scores
 from ladd_ray.training.evaluation.trials import (
@@ -28,6 +29,7 @@ from ladd_ray.training.evaluation.trials import (
     exercises_fingerprint,
     fill_exercise,
 )
+from ladd_ray.training.knobs import teacher_strengths
 from ladd_ray.training.painting import Contender, Crew, paint
 
 SHEETS: Final = MappingProxyType({"edit": "edits.png", "inpaint": "fills.png"})
@@ -105,7 +107,7 @@ def _scores(trial: Trial, pictures: Pictures, examiner: Examiner) -> dict[str, A
 
 def _trial(config: Config, task: TrialTask, players: Sequence[Contender]) -> Trial:
     exercises = tuple(_exercises(config, task))
-    guidance = config.data.image_guidance_scale if task == "edit" else 1.0
+    guidance = teacher_strengths(config).image if task == "edit" else NEUTRAL
     contenders = tuple(editing(player, guidance) for player in players)
     protocol = {
         "task": task,

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -146,6 +147,15 @@ def test_losses_and_metrics_are_per_token() -> None:
     assert student_turn.loss.item() == 1.0
     assert student_turn.metrics["student/loss"].item() == 1.0
     assert not any(value.requires_grad for value in (*heads_turn.metrics.values(), *student_turn.metrics.values()))
+
+
+@pytest.mark.parametrize("loss", ["softplus", "bce"])
+def test_a_loss_without_a_margin_has_no_dead_logits(loss: str) -> None:
+    """Sure heads still learn there, and a run must not be stopped for it."""
+    judged = judged_logits(real=[5.0, 5.0], fake=[-5.0, -5.0])
+    metrics = ladd.discriminator_loss(fixed_heads, judged, config=DiscriminatorConfig(loss=loss)).metrics
+    assert "discriminator/dead_hinge" not in metrics
+    assert metrics["discriminator/accuracy"] == 1
 
 
 def test_approximate_penalty_moves_the_noised_latents() -> None:

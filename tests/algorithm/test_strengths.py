@@ -9,9 +9,16 @@ from torch import Tensor, nn
 
 from ladd_ray.algorithm import ladd
 from ladd_ray.algorithm.discriminator import DiscriminatorHeads
-from ladd_ray.algorithm.strengths import NUM_FEATURES, judged_prompt, strength_features
+from ladd_ray.algorithm.strengths import (
+    NUM_FEATURES,
+    IdleKnobs,
+    judged_prompt,
+    leading_strengths,
+    strength_features,
+)
+from ladd_ray.algorithm.tasks import edit_channels, generate_channels, inpaint_channels
 from ladd_ray.config import DiscriminatorConfig, NoiseConfig
-from ladd_ray.interfaces import LatentBatch
+from ladd_ray.interfaces import Condition, LatentBatch
 
 from .networks import HIDDEN, POOLED, TinyDenoiser, TinyFeatures, prompts
 
@@ -111,3 +118,46 @@ def test_heads_are_told_strengths_where_there_are_any() -> None:
     # Text towers differ in scale: a loud one must not drown the strengths.
     torch.testing.assert_close(judged_prompt(loud), judged_prompt(told), rtol=0, atol=1e-3)
     assert torch.pdist(judged_prompt(told)[:, POOLED:]).min() > 0.3
+
+
+RANGES = IdleKnobs(text=(1.5, 6.0), image=(1.0, 2.5), seed=7)
+REAL = torch.tensor([False, False, True, True])
+
+
+def condition_of_tasks() -> Condition:
+    """Generate, edit, inpaint, and a real edit."""
+    latents, source, hole = torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)
+    channels = [generate_channels(latents), edit_channels(source), inpaint_channels(source, hole)]
+    led = torch.tensor([[4.0, 1.0], [3.0, 2.0], [1.0, 1.0], [1.0, 1.0]])
+    return prompts(4)._replace(task_channels=torch.cat([*channels, edit_channels(source)]), strengths=led)
+
+
+def told(ids: tuple[int, ...], ranges: IdleKnobs = RANGES) -> Tensor:
+    strengths = ranges.tell(condition_of_tasks(), real=REAL, sample_ids=ids).strengths
+    assert strengths is not None
+    return strengths
+
+
+def test_idle_knobs_stand_anywhere_and_the_others_where_the_target_was_drawn() -> None:
+    found = torch.stack([told(tuple(range(4 * step, 4 * step + 4))) for step in range(200)])
+    assert (found[:, 0, 0] == 4).all() and (found[:, 1] == torch.tensor([3.0, 2.0])).all()
+    idle = {"text": found[:, 2:, 0], "image": found[:, [0, 2, 3], 1]}
+    for (low, high), values in ((RANGES.text, idle["text"]), (RANGES.image, idle["image"])):
+        assert values.min() >= low and values.max() <= high
+        assert values.max() - values.min() > 0.9 * (high - low)
+    assert abs(torch.corrcoef(torch.stack([found[:, 2, 0], found[:, 2, 1]]))[0, 1]) < 0.3
+
+
+def test_what_idle_knobs_say_follows_from_seed_and_sample() -> None:
+    whole = told((4, 5, 6, 7))
+    assert torch.equal(whole, told((4, 5, 6, 7)))
+    assert torch.equal(whole[2:], told((0, 1, 6, 7))[2:])
+    assert not torch.equal(whole[2:], told((4, 5, 6, 7), replace(RANGES, seed=8))[2:])
+
+
+def test_what_leads_a_target_can_be_told_from_what_is_said() -> None:
+    prompt = RANGES.tell(condition_of_tasks(), real=REAL, sample_ids=(0, 1, 2, 3))
+    batch = LatentBatch(torch.zeros(4, 2, 4, 4), prompt, (0, 1, 2, 3), real=REAL)
+    assert torch.equal(leading_strengths(batch), condition_of_tasks().strengths)
+    drawn = replace(batch, prompt=prompt.rows(slice(0, 2)), real=None)
+    assert leading_strengths(drawn).tolist() == [[4.0, 1.0], [3.0, 2.0]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ladd_ray.algorithm.strengths import IdleKnobs
 from ladd_ray.data.rows import Rows, Wanted
 from ladd_ray.data.task_rows import TaskRow
 from ladd_ray.data.task_set import TaskSet, open_tasks
@@ -17,6 +18,7 @@ from tests.data.stored import CHANNELS, EMBEDDING, POOLED, TOKENS, row, write_se
 HOLE = torch.zeros(4, 4, dtype=torch.bool)
 HOLE[:, 2:] = True
 MEMORY = [1.0, 0.0]
+KNOBS = IdleKnobs(text=(8.0, 9.0), image=(8.0, 9.0), seed=0)
 
 
 def mixed() -> list[TaskRow]:
@@ -59,13 +61,16 @@ def test_batches_say_which_rows_are_real_pictures(tmp_path: Path, memory_gb: flo
 
 @pytest.mark.parametrize("memory_gb", MEMORY)
 def test_networks_get_the_tasks_and_the_strengths_they_read(tmp_path: Path, memory_gb: float) -> None:
-    wanted = Wanted(three_tasks=True, strengths=True)
+    wanted = Wanted(three_tasks=True, knobs=KNOBS)
     prompt = whole(open_tasks(write_set(tmp_path, mixed()), memory_gb=memory_gb, wanted=wanted)).prompt
     assert prompt.task_channels is not None
     assert prompt.strengths is not None
     assert prompt.task_channels[:, 1, 0, 0].tolist() == [7, 8, 0]
     assert torch.equal(prompt.task_channels[:, 0], torch.stack([torch.ones(4, 4), HOLE.float(), torch.ones(4, 4)]))
-    assert prompt.strengths.tolist() == [[3, 1.5], [1, 1], [2.5, 1]]
+    # The second row is a real picture, and the third has no source: what their idle knobs say is drawn.
+    assert prompt.strengths[0].tolist() == [3, 1.5]
+    assert (prompt.strengths[1] > 7).all() and prompt.strengths[2, 1] > 7
+    assert prompt.strengths[2, 0] == 2.5
 
 
 @pytest.mark.parametrize("memory_gb", MEMORY)
@@ -86,7 +91,7 @@ def test_prompts_without_stored_embeddings_are_encoded_when_they_come(tmp_path: 
 
 def test_fresh_rows_make_the_batch_that_stored_ones_make(tmp_path: Path) -> None:
     rows = sorted(mixed()[:3], key=lambda found: found.id)
-    wanted = Wanted(three_tasks=True, strengths=True)
+    wanted = Wanted(three_tasks=True, knobs=KNOBS)
     stored = whole(open_tasks(write_set(tmp_path, rows), memory_gb=1, wanted=wanted))
     fresh = Rows.of(rows).batch((0, 1, 2), wanted)
     assert torch.equal(fresh.latents, stored.latents)

@@ -11,7 +11,7 @@ from diffusers import StableDiffusion3InpaintPipeline, StableDiffusion3Pipeline
 from torch import Tensor
 
 from ladd_ray.algorithm.sampling import sample_student
-from ladd_ray.algorithm.tasks import edit_channels
+from ladd_ray.algorithm.tasks import edit_channels, inpaint_channels
 from ladd_ray.interfaces import Condition
 from ladd_ray.models.export import export_pipeline
 from ladd_ray.models.folder import STRENGTHS_NAME, fingerprint, load_transformer
@@ -40,7 +40,7 @@ class Kind:
 
 KINDS = (
     Kind("whole", False, None, Strengths(3.0, 1.5)),
-    Kind("narrow", True, None, Strengths(3.0, 1.0)),
+    Kind("narrow", True, None, Strengths(3.0, 1.5)),
     Kind("fixed", False, FIXED, FIXED),
     Kind("narrow_fixed", True, FIXED, FIXED),
 )
@@ -111,6 +111,18 @@ def test_the_wide_stock_folder_edits_at_the_folded_setting(
     theirs = drawn(SD3Denoiser(stock), condition)
     ours = drawn(student, condition._replace(strengths=kind.stock.rows(2)))
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
+
+
+def test_the_stock_folder_does_every_task_as_the_knobs_do_at_rest(
+    folders: dict[str, Path], student: SD3Denoiser, tiny_folder: Path
+) -> None:
+    stock = SD3Denoiser(load_transformer(folders["whole"], precision="fp32"))
+    torch.manual_seed(1)
+    source, hole = torch.randn(2, 16, 8, 10), torch.zeros(2, 1, 8, 10)
+    hole[:, :, 2:5] = 1
+    for channels in (None, edit_channels(source), inpaint_channels(source, hole)):
+        condition = prompt(tiny_folder)._replace(task_channels=channels)
+        torch.testing.assert_close(drawn(stock, condition), drawn(student, condition), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.strengths is None], ids=lambda kind: kind.name)

@@ -62,11 +62,10 @@ def test_each_knob_moves_only_its_row() -> None:
 
 
 @torch.no_grad()
-def test_rows_that_say_nothing_take_the_defaults_of_their_task() -> None:
+def test_rows_that_say_nothing_take_the_defaults() -> None:
     student, inputs = wide_student(), make_inputs(8, 8)
-    expected = {"generate": (3.0, 1.0), "edit": (3.0, 1.5), "inpaint": (1.0, 1.0)}
     for task, channels in sources().items():
-        told = student(*inputs, channels, torch.tensor([expected[task]] * 2))
+        told = student(*inputs, channels, torch.tensor([[3.0, 1.5]] * 2))
         assert torch.equal(student(*inputs, channels), told), task
 
 
@@ -118,11 +117,12 @@ def test_training_reaches_the_embedding() -> None:
 
 
 def test_picking_keeps_to_the_trained_range() -> None:
-    assert KNOBS.pick("edit", text=2, image=2.5) == (2.0, 2.5)
-    assert KNOBS.pick("generate", text=6.0) == (6.0, 1.0)
+    assert KNOBS.pick(text=2, image=2.5) == (2.0, 2.5)
+    assert KNOBS.pick(text=6.0) == (6.0, 1.5)
+    assert KNOBS.pick() == (3.0, 1.5)
     with pytest.raises(ValueError, match=r"text_guidance = 6\.1 lies outside of 1\.\.6"):
-        KNOBS.pick("edit", text=6.1)
+        KNOBS.pick(text=6.1)
     with pytest.raises(ValueError, match=r"image_guidance = 0\.5 lies outside of 1\.\.2\.5"):
-        KNOBS.pick("edit", image=0.5)
+        KNOBS.pick(image=0.5)
     with pytest.raises(ValueError, match=r"default 7 must lie within 1\.\.6"):
         Knob(1, 6, 7)

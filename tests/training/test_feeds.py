@@ -66,8 +66,9 @@ def test_three_task_networks_get_tasks_and_knobs_get_strengths(
     assert found.prompt.task_channels.shape == (24, 17, 8, 8)
     assert found.prompt.strengths is not None
     assert found.real is not None
-    assert torch.equal(found.prompt.strengths[found.real], torch.ones(int(found.real.sum()), 2))
-    assert (found.prompt.strengths[~found.real, 0] >= 2).all()
+    assert ((found.prompt.strengths[:, 0] >= 2) & (found.prompt.strengths[:, 0] <= 6)).all()
+    assert found.prompt.strengths[found.real, 0].std() > 0.1
+    assert (found.prompt.strengths[:, 1] == 1.5).all()
 
 
 def test_online_rows_follow_from_their_number_in_every_layout(config: Config) -> None:

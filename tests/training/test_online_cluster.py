@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from ray.exceptions import RayActorError
 
 from ladd_ray.config import Config, override
 from ladd_ray.data.rows import Wanted
@@ -51,6 +52,17 @@ def test_a_killed_teacher_comes_back_and_owes_the_same_rows(cluster: None, onlin
             ours, theirs = (feed.batch(step, 0, rank=0, world_size=1, device="cpu") for feed in (there, here))
             assert ours.sample_ids == theirs.sample_ids
             torch.testing.assert_close(ours.latents, theirs.latents, rtol=2e-3, atol=3e-3)
+
+
+def test_a_teacher_that_dies_too_often_is_not_waited_for(cluster: None, online: Config) -> None:
+    with teachers_of(override(online, {"run.max_failures": 0})):
+        feed = online_feed(online, wanted=Wanted())
+        feed.batch(0, 0, rank=0, world_size=1, device="cpu")
+        (victim,) = teachers()
+        os.kill(victim.pid, signal.SIGKILL)
+        rest = (feed.batch(step, 0, rank=0, world_size=1, device="cpu") for step in range(1, 6))
+        with pytest.raises(RayActorError):
+            list(rest)
 
 
 def test_a_run_trains_on_rows_drawn_meanwhile(cluster: None, online: Config, monkeypatch: pytest.MonkeyPatch) -> None:

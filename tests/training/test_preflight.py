@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ladd_ray.config import Config, override
+from ladd_ray.data import task_world
 from ladd_ray.models.folder import fingerprint
 from ladd_ray.training.preflight import Plan, prepare
 from tests.training.pictures import write_latents
@@ -143,6 +144,17 @@ def test_what_shapes_latents_gives_them_another_folder(config: Config, plan: Pla
     assert len({*folders.values(), plan.latents}) == 9
     same = {"data.synthesis_batch_size": 3, "run.steps": 99, "run.seed": 5, "data.image_guidance_scale": 2.0}
     assert prepare(override(config, same)).latents == plan.latents
+
+
+def test_another_drawing_of_the_world_gives_its_rows_another_folder(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = override(config, {"data.origin": "real"})
+    before = prepare(real).latents
+    assert prepare(real).latents == before
+    render = task_world.render
+    monkeypatch.setattr(task_world, "render", lambda scene: 255 - render(scene))
+    assert prepare(real).latents != before
 
 
 def test_the_plan_tells_people_what_would_run(plan: Plan) -> None:

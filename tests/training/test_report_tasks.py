@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ladd_ray.config import Config
+from ladd_ray.config import Config, override
 from ladd_ray.models.export import export_pipeline
 from ladd_ray.models.folder import load_transformer
 from ladd_ray.models.sd3 import SD3Denoiser
@@ -20,6 +20,7 @@ from ladd_ray.training import report
 from ladd_ray.training.knobs import guidance_knobs
 from ladd_ray.training.preflight import Plan, prepare
 from ladd_ray.training.run_folder import RunFolder
+from ladd_ray.training.task_report import find_trials
 from tests.training.runs import history, tiny_config
 from tests.training.test_report import CornerFeatures, Recorder
 
@@ -108,6 +109,16 @@ def test_table_and_tracker_tell_of_tasks_and_knobs(document: dict[str, Any]) -> 
     assert "image guidance from 1 to 2.5: rank correlation with its effect" in text
     seen = Recorder.seen["metrics"]
     assert {"evaluation/student_4/edit", "evaluation/student_4/inpaint", "evaluation/knobs/image"} <= seen.keys()
+
+
+def test_the_teacher_stands_where_the_knobs_rest(evaluated: tuple[Plan, RunFolder]) -> None:
+    plan, _ = evaluated
+    stronger = override(plan.config, {"data.guidance_range": (4.0, 6.0), "data.image_guidance_range": (2.0, 2.5)})
+    players = {player.name: player for player in report.contenders(stronger, student="", shift=1.0)}
+    assert players["teacher_guided"].guidance_scale == 4
+    assert "at guidance 4," in report.protocol(stronger, plan, [])["reference"]
+    (edits,) = find_trials(override(stronger, {"data.tasks.inpaint": 0.0}), [players["teacher_guided"]])
+    assert edits.contenders[0].image_guidance_scale == 2
 
 
 def test_tasks_that_were_not_trained_are_not_asked(evaluated: tuple[Plan, RunFolder]) -> None:

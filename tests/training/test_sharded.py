@@ -18,21 +18,37 @@ from ladd_ray.engine.checkpoint import newest_valid
 from ladd_ray.models.folder import load_transformer
 from ladd_ray.models.lora import merge_adapters
 from ladd_ray.training.methods import Method
+from ladd_ray.training.preflight import prepare
 from ladd_ray.training.run_folder import RunFolder
 from ladd_ray.training.worker import worker_settings
 from tests.engine.conftest import free_port
+from tests.training.pictures import write_latents
 from tests.training.runs import LOSSES, STEPS, TEACHER, timeless, tiny_config, train
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 240
+PROMPT_TOKENS = 13
+"""Twelve of CLIP and one of T5."""
 CASES: Mapping[str, Mapping[str, object]] = {
     "zero-1": {"student.zero_stage": 1},
     "zero-2": {"student.zero_stage": 2, "discriminator.zero_stage": 1},
     "zero-3": {"student.zero_stage": 3, "teacher.sharded": True},
     "lora": {"student.zero_stage": 2, "lora.rank": 4},
+    "turns": {
+        "student.zero_stage": 3,
+        "discriminator.zero_stage": 2,
+        "discriminator.steps_per_student_step": 2,
+        "discriminator.reuse": "none",
+        "discriminator.r1": "exact",
+        "discriminator.r1_weight": 1e-3,
+        "distillation.weight": 2.5,
+    },
+    "lcm": {"method": "lcm", "student.zero_stage": 3, "lcm.guidance": (2.0, 4.0)},
 }
+OF_ENGINES = ("student.zero_stage", "discriminator.zero_stage", "teacher.sharded")
+"""What one device has no use for."""
 ON_TWO_RANKS = {
     "run.engine": "deepspeed",
     "run.num_workers": 2,
@@ -45,11 +61,26 @@ ON_TWO_RANKS = {
 def references(
     tiny_folder: Path, latents: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Config, Method]]:
-    """For every case what one device without DeepSpeed makes of it: of all weights, or of adapters."""
-    whole = tiny_config(tiny_folder, tmp_path_factory.mktemp("reference"))
-    adapted = override(whole, {"lora.rank": 4, "run.name": "adapted"})
-    trained = {config.lora.rank: (config, train(config, latents)) for config in (whole, adapted)}
-    return {name: trained[int(str(changes.get("lora.rank", 0)))] for name, changes in CASES.items()}
+    """For every case what one device without DeepSpeed makes of it; cases that it cannot tell apart share a run."""
+    plain = tiny_config(tiny_folder, tmp_path_factory.mktemp("reference"))
+    trained: dict[str, tuple[Config, Method]] = {}
+    found = {}
+    for name, changes in CASES.items():
+        ours = {key: value for key, value in changes.items() if key not in OF_ENGINES}
+        if str(ours) not in trained:
+            config = override(plain, {**ours, "run.name": name})
+            trained[str(ours)] = config, train(config, latents)
+        found[name] = trained[str(ours)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def latents(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With prompts as long as the model's own, which guidance sets beside the empty one."""
+    root = tmp_path_factory.mktemp("latents")
+    provenance = prepare(tiny_config(tiny_folder, root)).provenance
+    write_latents(root / provenance.key, provenance, prompt_tokens=PROMPT_TOKENS)
+    return root / provenance.key
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +124,20 @@ def launch(cases: Path) -> None:
     assert not any(codes), "\n".join(log.read_text()[-3000:] for log in logs)
 
 
+def values(lines: list[dict[str, float]], name: str) -> list[float]:
+    """A metric at the points that have it."""
+    return [line[name] for line in lines if name in line]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_losses_are_those_of_one_device(
     sharded: dict[str, Config], references: dict[str, tuple[Config, Method]], case: str
 ) -> None:
     ours, theirs = timeless(sharded[case]), timeless(references[case][0])
     assert [line["step"] for line in ours] == list(range(1, STEPS + 1))
-    for name in LOSSES:
-        found, expected = ([line[name] for line in lines] for lines in (ours, theirs))
+    assert ours[0].keys() == theirs[0].keys()
+    for name in [name for name in LOSSES if name in theirs[-1]]:
+        found, expected = values(ours, name), values(theirs, name)
         assert found[0] == pytest.approx(expected[0], rel=1e-6, abs=1e-7), name
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-6), name
 
@@ -110,7 +147,7 @@ def test_gradient_norms_and_learning_rates_are_those_of_one_device(
     sharded: dict[str, Config], references: dict[str, tuple[Config, Method]], case: str
 ) -> None:
     for name in ("student/gradient_norm", "discriminator/gradient_norm", "student/lr", "discriminator/lr"):
-        found, expected = ([line[name] for line in timeless(config)] for config in (sharded[case], references[case][0]))
+        found, expected = (values(timeless(config), name) for config in (sharded[case], references[case][0]))
         assert found == pytest.approx(expected, rel=1e-3), name
 
 
@@ -124,7 +161,8 @@ def test_the_exported_student_is_that_of_one_device(
     theirs = merge_adapters(method.student.full_state_dict(ema=True), config.lora)
     assert {f"transformer.{name}" for name in ours} == theirs.keys()
     for name, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[f"transformer.{name}"], rtol=0, atol=1e-4, msg=name)
+        # Adam divides by the size of gradients, also of those that are only rounding; a run moves weights by 1e-2.
+        torch.testing.assert_close(tensor, theirs[f"transformer.{name}"], rtol=0, atol=3e-4, msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)

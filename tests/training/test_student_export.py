@@ -14,6 +14,7 @@ from ladd_ray.engine.local import LocalEngine
 from ladd_ray.models.folder import has_three_tasks, load_transformer
 from ladd_ray.models.sd3 import SD3Denoiser
 from ladd_ray.training.methods import build_method
+from ladd_ray.training.networks import new_student
 from ladd_ray.training.student_export import export_student
 from tests.training.models import widened
 from tests.training.runs import TEACHER, tiny_config
@@ -38,3 +39,16 @@ def test_a_wide_teachers_student_keeps_the_tasks_it_was_trained_for(
         drawn = SD3Denoiser(load_transformer(output, precision="fp32"))(*inputs)
         expected = student(*inputs, generate_channels(inputs[0]))
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["add", "lcm"])
+def test_the_readme_names_the_method_that_made_the_student(tiny_folder: Path, tmp_path: Path, method: str) -> None:
+    config = tiny_config(tiny_folder, tmp_path, method=method)
+    engine = LocalEngine("cpu", total_steps=1)
+    export_student(
+        config, engine.prepare(new_student(config), config.student), tmp_path / "export",
+        engine=engine, teacher=TEACHER, steps=1,
+    )  # fmt: skip
+    readme = (tmp_path / "export" / "README.md").read_text()
+    assert f"distilled by {method.upper()} (arXiv" in readme
+    assert "LADD" not in readme

@@ -70,9 +70,9 @@ class Gallery:
 
 GALLERIES: Mapping[str, Gallery] = MappingProxyType(
     {
-        "generate": Gallery("generate.png", "Generating", "held-out captions, the first by seed", generated, 1),
-        "edit": Gallery("edits.png", "Editing", "source, what the model makes of it, exact target", edited, 3),
-        "inpaint": Gallery("fills.png", "Inpainting", "hole, what the model makes of it, true picture", filled, 3),
+        "generate": Gallery("generate.webp", "Generating", "held-out captions, the first by seed", generated, 1),
+        "edit": Gallery("edits.webp", "Editing", "source, what the model makes of it, exact target", edited, 3),
+        "inpaint": Gallery("fills.webp", "Inpainting", "hole, what the model makes of it, true picture", filled, 3),
     }
 )
 """By task."""

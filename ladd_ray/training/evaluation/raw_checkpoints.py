@@ -14,10 +14,10 @@ from ladd_ray.config import Config, RunConfig
 from ladd_ray.engine.checkpoint import MANIFEST_NAME, verify
 from ladd_ray.engine.local import LocalEngine
 from ladd_ray.interfaces import Engine
-from ladd_ray.models.export import export_pipeline
 from ladd_ray.models.folder import has_three_tasks
 from ladd_ray.pretrain_config import FinetuneConfig
 from ladd_ray.training.finetuning.loop import NETWORK, build_network
+from ladd_ray.training.finetuning.model_export import export_model
 from ladd_ray.training.methods import build_method
 from ladd_ray.training.run_folder import CONFIG_NAME
 from ladd_ray.training.student_export import export_student
@@ -100,13 +100,7 @@ def export_checkpoint(checkpoint: RawCheckpoint) -> None:
         return
     network = build_network(config, engine)
     network.load(checkpoint.path / NETWORK)
-    export_pipeline(
-        config.model.path,
-        network.full_state_dict(ema=config.optimizer.ema_decay > 0),
-        checkpoint.pipeline,
-        levels=None,
-        provenance={"method": "flow matching (arXiv 2403.03206)", "from": checkpoint.teacher, "steps": checkpoint.step},
-    )
+    export_model(config, network, checkpoint.pipeline, engine=engine, model=checkpoint.teacher, steps=checkpoint.step)
 
 
 def _config(settings: Mapping[str, Any]) -> Config | FinetuneConfig:

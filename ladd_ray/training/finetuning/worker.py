@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ladd_ray.evaluation.pictures import training_curves
-from ladd_ray.models.export import export_pipeline
 from ladd_ray.pretrain_config import FinetuneConfig
 from ladd_ray.tracking import LocalHistory
 from ladd_ray.training.checkpoints import Deliver, ray_delivery
 from ladd_ray.training.finetuning.loop import finetune
+from ladd_ray.training.finetuning.model_export import export_model
 from ladd_ray.training.finetuning.validation import Validation
 from ladd_ray.training.worker import Workplace, workplace
 
@@ -35,29 +35,13 @@ def run_worker(settings: Mapping[str, Any], *, deliver: Deliver | None = None) -
     with workplace(config, teacher=model, noise_levels=(), deliver=deliver) as place:
         network = finetune(config, engine=place.engine, encoded=encoded, keeper=place.keeper, tracker=place.tracker)
         losses = Validation.over(config, encoded).losses(network, place.engine)
-        weights = network.full_state_dict(ema=config.optimizer.ema_decay > 0)
         if place.engine.rank == 0:
-            _export(config, weights, place, model=model)
+            # A half-finished one of an earlier attempt.
+            shutil.rmtree(place.folder.pipeline, ignore_errors=True)
+        export_model(config, network, place.folder.pipeline, engine=place.engine, model=model, steps=config.run.steps)
+        if place.engine.rank == 0:
             _report(config, losses, place)
         place.engine.barrier()
-
-
-def _export(config: FinetuneConfig, weights: Mapping[str, Any], place: Workplace, *, model: str) -> None:
-    shutil.rmtree(place.folder.pipeline, ignore_errors=True)
-    export_pipeline(
-        config.model.path,
-        weights,
-        place.folder.pipeline,
-        levels=None,
-        provenance={
-            "method": "flow matching (arXiv 2403.03206)",
-            "from": model,
-            "three_tasks": config.model.three_tasks,
-            "steps": config.run.steps,
-            "seed": config.run.seed,
-            "ema_decay": config.optimizer.ema_decay,
-        },
-    )
 
 
 def _report(config: FinetuneConfig, losses: Mapping[str, float], place: Workplace) -> None:

@@ -13,7 +13,7 @@ from ladd_ray.interfaces import Condition, Denoiser, Engine, LatentBatch, Traina
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.pixel_features import PixelFeatures, load_features
 from ladd_ray.training.methods.contract import StepReport
-from ladd_ray.training.methods.teacher import empty_prompt, frozen_teacher
+from ladd_ray.training.methods.teacher import frozen_teacher, leading_prompt
 from ladd_ray.training.methods.turns import heads_in_turn
 from ladd_ray.training.networks import new_student
 
@@ -83,7 +83,7 @@ def build_add(config: Config, engine: Engine) -> AddMethod:
         teacher=frozen_teacher(config, engine) if config.distillation.weight else None,
         decode=autoencoder.decode,
         features=engine.freeze(features, sharded=False),
-        negative_prompt=empty_prompt(config, engine) if config.distillation.guidance_scale > 1 else None,
+        negative_prompt=leading_prompt(config, engine),
     )
 
 

@@ -13,7 +13,7 @@ from ladd_ray.algorithm.distillation import configured_distillation
 from ladd_ray.config import Config
 from ladd_ray.interfaces import Condition, Denoiser, Engine, FeatureExtractor, LatentBatch, TrainableNetwork
 from ladd_ray.training.methods.contract import StepReport
-from ladd_ray.training.methods.teacher import empty_prompt, frozen_teacher
+from ladd_ray.training.methods.teacher import frozen_teacher, leading_prompt
 from ladd_ray.training.methods.turns import heads_in_turn
 from ladd_ray.training.networks import frozen_features, load_teacher, new_student
 
@@ -108,5 +108,5 @@ def build_ladd(config: Config, engine: Engine) -> LaddMethod:
         heads=engine.prepare(heads, config.discriminator),
         features=features,
         teacher=frozen_teacher(config, engine, transformer=own) if distillation.weight else None,
-        negative_prompt=empty_prompt(config, engine) if distillation.guidance_scale > 1 else None,
+        negative_prompt=leading_prompt(config, engine),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ladd_ray.algorithm.distillation import wants_guidance
 from ladd_ray.config import Config
 from ladd_ray.interfaces import Condition, Denoiser, Engine
 from ladd_ray.models.prompt_encoder import PromptEncoder
@@ -22,6 +23,12 @@ def frozen_teacher(config: Config, engine: Engine, *, transformer: Transformer |
     teacher = SD3Denoiser(load_teacher(config) if transformer is None else transformer)
     frozen = engine.freeze(teacher, sharded=config.teacher.sharded)
     return torch.compile(frozen) if config.run.compile_teacher else frozen
+
+
+def leading_prompt(config: Config, engine: Engine) -> Condition | None:
+    """What the teacher of the distillation loss leads away from; None where it is not guided. Collective."""
+    guided = wants_guidance(config.distillation, knobs=config.student.guidance_knobs)
+    return empty_prompt(config, engine) if guided else None
 
 
 def empty_prompt(config: Config, engine: Engine) -> Condition:

@@ -148,7 +148,7 @@ def test_a_neighbour_with_the_same_prompt_is_not_misaligned(config: Config) -> N
 def test_distillation_pulls_real_rows_only_if_asked(config: Config) -> None:
     losses = {}
     for rows in ("all", "real"):
-        method = build(config, distillation__weight=2.5, distillation__rows=rows)
+        method = build(config, distillation__weight=2.5, distillation__rows=rows, data__origin="real")
         batch = batch_for(method)
         for name, real in (("drawn", None), ("mixed", torch.tensor([True, False, True, False]))):
             report = method.step(replace(batch, real=real), step=0)
