@@ -83,7 +83,7 @@ def stickers_lcm() -> Config:
 
 
 def stickers_tasks_turbo() -> Config:
-    """The model of ``stickers_tasks`` in few steps: it generates, edits and inpaints, and has guidance knobs.
+    """The embedded model in few steps, in all it does: it generates, edits and inpaints, and has guidance knobs.
 
     Edits are learned from what the teacher draws under both guidances, each row at strengths of its own; holes from
     real scenes, with the distillation loss beside the adversarial one (the paper). Ranges, shares and length are ours.
@@ -92,7 +92,6 @@ def stickers_tasks_turbo() -> Config:
     """
     return Config(
         recipe="stickers_tasks_turbo",
-        teacher=TeacherConfig(path="runs/stickers-tasks/pipeline"),
         noise=NoiseConfig(renoise_mean=-1.0),
         student=StudentConfig(lr=5e-5, ema_decay=0.99, guidance_knobs=True),
         discriminator=DiscriminatorConfig(lr=1e-3, width=64),
@@ -189,10 +188,10 @@ def sd35_large() -> Config:
 
 
 def stickers_tasks() -> FinetuneConfig:
-    """The embedded model learns to edit and inpaint, on the embedded world.
+    """The embedded model learns to edit and inpaint, on the embedded world; the committed one has been through this.
 
-    Hardware: 2 CPU cores. Learning rate, shares of the tasks and length are ours.
-    Expected time and score: not measured yet.
+    Hardware: 2 CPU cores; in one process on one of them 60 minutes. Learning rate, shares of the tasks and length are
+    ours. Score after that, held out: edits .13, fills .55, captions .41 in the judge's eyes (LOG.md).
     """
     return FinetuneConfig(
         recipe="stickers_tasks",
@@ -201,8 +200,9 @@ def stickers_tasks() -> FinetuneConfig:
             lr=1e-3, lr_warmup_steps=100, lr_schedule="cosine", ema_decay=0.998, autocast=True
         ),
         noise=FlowNoiseConfig(mean=0.8, std=1.2),
+        data=TaskDataConfig(num_rows=48_000, buckets=((64, 64), (64, 96), (96, 64))),
         tracking=TrackingConfig(log_every=10),
-        run=RunConfig(name="stickers-tasks", steps=3000, global_batch_size=96, checkpoint_every=250),
+        run=RunConfig(name="stickers-tasks", steps=3600, global_batch_size=96, checkpoint_every=250),
     )
 
 
