@@ -3,9 +3,9 @@
     python jobs/draw_teacher.py --model runs/stickers-tasks
     python jobs/draw_teacher.py --model runs/stickers-tasks/checkpoints/checkpoint_00001000 --output runs/sheets
 
-Writes generate.webp, edits.webp and fills.webp (the last two of models that edit and inpaint) and table.md. The pictures
-are the first ones of the seed in every kind, not the best ones. Nothing is special about a teacher: a distilled
-model is drawn in its last number of steps.
+Writes generate.webp, edits.webp and fills.webp (the last two of models that edit and inpaint) and table.md. The
+pictures are the first ones of the seed in every kind, not the best ones. Nothing is special about a teacher: a
+distilled model is drawn in its last number of steps.
 """
 
 from __future__ import annotations
