@@ -86,7 +86,9 @@ def wait_for_checkpoint(folder: Path, *, timeout_s: float = 120) -> None:
 
 def workers() -> list[psutil.Process]:
     return [
-        process for process in psutil.process_iter(["name"]) if "RayTrainWorker" in " ".join(process.cmdline() or [""])
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
     ]
 
 

@@ -37,7 +37,9 @@ def online(tiny_folder: Path, tmp_path: Path) -> Config:
 
 def teachers() -> list[psutil.Process]:
     return [
-        process for process in psutil.process_iter(["name"]) if "OnlineTeacher" in " ".join(process.cmdline() or [""])
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "OnlineTeacher" in " ".join(process.info["cmdline"] or [])
     ]
 
 
