@@ -4,6 +4,9 @@ PYTHON ?= $(if $(shell python3.11 --version 2>/dev/null),python3.11,python3)
 # Without a GPU, name PyTorch's CPU wheel index to save some gigabytes: make install TORCH_INDEX=<url>
 TORCH_INDEX ?=
 
+# What `make serve` serves: the folder of a student's export.
+MODEL ?= $(firstword $(shell ls -td runs/*/export 2>/dev/null))
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
@@ -12,7 +15,7 @@ INSTALLED := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint type test demo compare clean lock
+.PHONY: help install lint type test demo compare serve clean lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +35,7 @@ lint: install ## Check style and format
 	$(BIN)/ruff format --check .
 
 type: install ## Check types
-	$(BIN)/mypy --strict ladd_ray
+	$(BIN)/mypy --strict ladd_ray serve
 
 test: lint type ## Check style and types, then run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -42,6 +45,11 @@ demo: install ## Distill the embedded sticker world on this machine
 
 compare: install ## Train LADD, ADD and LCM on equal time and check the paper's claims, about 90 minutes
 	$(BIN)/python jobs/compare.py
+
+serve: install ## Serve MODEL, by default the newest runs/*/export, at http://127.0.0.1:8000 as OpenAI's Images API
+	@$(if $(MODEL),:,echo "No student in runs/: serving the embedded model of many steps. make demo distills one.")
+	PYTHONPATH=. RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.control_headers:proxy_middlewares \
+		$(BIN)/serve run serve.app:build $(if $(MODEL),model=$(MODEL))
 
 clean: ## Remove caches and build products; .venv and runs stay
 	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

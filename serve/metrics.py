@@ -1,0 +1,92 @@
+"""Prometheus: where the time of every picture goes, by task, size and steps. Ray exports it with its own metrics."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ray.serve import metrics
+
+from ladd_ray.inference.commission import Timings
+from ladd_ray.inference.studio import Studio
+from ladd_ray.inference.walk import Order
+
+_SECONDS: Final = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]
+_ROWS: Final = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+_LABELS: Final[Any] = ("task", "size", "steps")
+"""Any, since Ray declares tuples of one name only."""
+_MOST_SIZES: Final = 32
+"""Sizes with labels of their own: clients choose them, and every label costs memory for good."""
+
+
+class ReplicaMetrics:
+    """What a model's replica tells of every picture."""
+
+    def __init__(self) -> None:
+        self._phases = {
+            phase: metrics.Histogram(
+                f"ladd_ray_{phase}_seconds", description=description, boundaries=_SECONDS, tag_keys=_LABELS
+            )
+            for phase, description in {
+                "queue": "Waiting for preparation and for the first step.",
+                "text_encode": "Encoding the prompt.",
+                "given_encode": "Encoding the given picture and drawing the noise.",
+                "step": "One denoise step of the whole batch.",
+                "decode": "Latents to pixels.",
+            }.items()
+        }
+        self._rows = metrics.Histogram(
+            "ladd_ray_batch_rows", description="Pictures that share a step.", boundaries=_ROWS, tag_keys=_LABELS
+        )
+        self._prompts = metrics.Counter(
+            "ladd_ray_prompts_total", description="Prompts, by whether they were cached.", tag_keys=("cached",)
+        )
+        self._refusals = metrics.Counter(
+            "ladd_ray_refusals_total", description="Orders that were not drawn.", tag_keys=("code",)
+        )
+        self._backlog = metrics.Gauge(
+            "ladd_ray_backlog_megapixel_steps", description="Work that was let in and is not done."
+        )
+        self._sizes: set[str] = set()
+
+    def drawn(self, order: Order, timings: Timings) -> None:
+        """A picture is done."""
+        labels = {"task": order.task, "size": self._size(order), "steps": str(order.num_inference_steps)}
+        preparation = timings.preparation
+        self._phases["queue"].observe(timings.queue_s, labels)
+        self._phases["text_encode"].observe(preparation.prompt_s, labels)
+        self._phases["given_encode"].observe(preparation.given_s, labels)
+        self._phases["decode"].observe(timings.decode_s, labels)
+        for seconds, rows in zip(timings.steps_s, timings.rows, strict=True):
+            self._phases["step"].observe(seconds, labels)
+            self._rows.observe(rows, labels)
+        self._prompts.inc(1, {"cached": str(preparation.prompt_cached).lower()})
+
+    def refused(self, code: str | None) -> None:
+        """An order was not drawn."""
+        self._refusals.inc(1, {"code": code or "other"})
+
+    def watched(self, studio: Studio) -> None:
+        """How much there is to do."""
+        self._backlog.set(studio.admission.backlog / 1e6)
+
+    def _size(self, order: Order) -> str:
+        size = f"{order.width}x{order.height}"
+        if len(self._sizes) < _MOST_SIZES:
+            self._sizes.add(size)
+        return size if size in self._sizes else "other"
+
+
+class GatewayMetrics:
+    """What the HTTP side tells."""
+
+    def __init__(self) -> None:
+        self._files = metrics.Histogram(
+            "ladd_ray_file_encode_seconds",
+            description="Pixels to the bytes of a file.",
+            boundaries=_SECONDS,
+            tag_keys=("format",),
+        )
+
+    def packed(self, file_format: str, seconds: float) -> None:
+        """A file is done."""
+        self._files.observe(seconds, {"format": file_format})

@@ -1,0 +1,90 @@
+"""Endpoints to test: the HTTP side over studios in this process, and everything on Ray Serve."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import ray
+import uvicorn
+from fastapi import FastAPI
+from ray import serve as ray_serve
+
+from serve.app import build
+from serve.artist import LocalArtist
+from serve.gateway import Gateway
+from serve.guards import key_digests
+from serve.loading import load, open_studio, warm_up
+from serve.routes import make_app
+from serve.settings import EndpointSettings
+
+HOST = "127.0.0.1"
+KEY = "sk-test"
+"""One of the bearer tokens that they ask for."""
+
+
+@contextmanager
+def plain_endpoint(settings: EndpointSettings) -> Iterator[str]:
+    """The address of an endpoint that needs no cluster."""
+    loaded = {model.name: load(model) for model in settings.all_models}
+    studios = {name: open_studio(pipeline, settings.batch) for name, (pipeline, _) in loaded.items()}
+    for name, studio in studios.items():
+        asyncio.run(warm_up(studio, loaded[name][1], rows=settings.batch.max_rows))
+    artists = {name: LocalArtist(studio, facts=loaded[name][1]) for name, studio in studios.items()}
+    app = make_app(
+        Gateway(artists, limits=settings.limits),
+        max_body_bytes=settings.limits.max_body_bytes,
+        key_digests=key_digests(settings.api_keys_file),
+    )
+    try:
+        with running(app) as address:
+            yield address
+    finally:
+        for studio in studios.values():
+            studio.close()
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """The address of an application served from another thread."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def ray_endpoint(settings: EndpointSettings) -> Iterator[str]:
+    """The address of an endpoint on a cluster of its own."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.control_headers:proxy_middlewares")
+        patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="warning")
+        try:
+            ray_serve.start(http_options={"host": HOST, "port": port})
+            ray_serve.run(build(settings))
+            yield f"http://{HOST}:{port}"
+        finally:
+            ray_serve.shutdown()
+            ray.shutdown()
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,190 @@
+"""The routes over models that misbehave: every failure is an answer that the official clients can read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from ladd_ray.inference.admission import Overloaded
+from ladd_ray.inference.commission import Drawn, Preparation, Timings
+from ladd_ray.inference.facts import ModelFacts
+from ladd_ray.inference.studio import PromptTooLong
+from ladd_ray.inference.walk import Order
+from serve.errors import from_drawing, not_ready
+from serve.gateway import Gateway
+from serve.routes import make_app
+from serve.settings import Limits
+
+FACTS = ModelFacts("f" * 16, True, False, 64, 16, 256, 4, 4, None)
+TIMINGS = Timings(Preparation(0.1, False, 5, 0.0), 0.0, (0.1, 0.3), (2, 4), 0.1)
+PATH = "/v1/images/generations"
+
+
+class Actor:
+    """Draws grey pictures, and then does as it was told."""
+
+    def __init__(
+        self, *, pictures: int = 99, error: Exception | None = None, gate: asyncio.Event | None = None
+    ) -> None:
+        self.pictures, self.error, self.gate = pictures, error, gate
+        self.closed = False
+        self.within_s = 0.0
+
+    async def facts(self) -> ModelFacts:
+        return FACTS
+
+    async def draw(self, order: Order, *, num_previews: int, within_s: float) -> AsyncGenerator[Drawn, None]:
+        self.within_s = within_s
+        try:
+            for index in reversed(range(min(self.pictures, len(order.seeds)))):
+                if self.gate:
+                    await self.gate.wait()
+                pixels = np.full((order.height, order.width, 3), 10 * index, np.uint8)
+                yield Drawn(index, pixels, sigmas=(1.0, 0.0), timings=TIMINGS)
+            if self.error:
+                raise self.error
+        finally:
+            self.closed = True
+
+    async def check(self) -> None:
+        if self.error:
+            raise self.error
+
+
+def client_of(actor: Actor, **limits: Any) -> httpx2.AsyncClient:
+    app = make_app(Gateway({"actor": actor}, limits=Limits(**limits)), max_body_bytes=4096)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://gateway")
+
+
+async def post(actor: Actor, *, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
+    async with client_of(actor) as client:
+        return await client.post(PATH, json={"prompt": "a", **fields}, headers=headers)
+
+
+def test_pictures_come_in_the_order_of_their_seeds() -> None:
+    found = asyncio.run(post(Actor(), n=3, seed=4)).json()
+    assert [image["seed"] for image in found["data"]] == [4, 5, 6]
+    assert len({image["b64_json"] for image in found["data"]}) == 3
+    assert found["usage"] == {
+        "input_tokens": 5,
+        "input_tokens_details": {"text_tokens": 5, "image_tokens": 0},
+        "output_tokens": 48,
+        "total_tokens": 53,
+    }
+    assert found["metrics"]["denoise_ms"] == pytest.approx(400)
+    assert found["metrics"]["rows_per_step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (from_drawing(Overloaded(50.0, retry_after_s=21)), 429, "overloaded"),
+        (from_drawing(TimeoutError("too late")), 504, "deadline_exceeded"),
+        (from_drawing(PromptTooLong("shorten it")), 400, "prompt_too_long"),
+        (from_drawing(ValueError("no such guidance")), 400, None),
+        (from_drawing(ArithmeticError("secret")), 500, "model_failed"),
+        (not_ready("wait"), 503, "model_not_ready"),
+        (RuntimeError("secret"), 500, None),
+    ],
+)
+def test_what_goes_wrong_is_told_in_the_envelope(error: Exception, status: int, code: str | None) -> None:
+    for stream in (False, True):
+        actor = Actor(pictures=0, error=error)
+        found = asyncio.run(post(actor, stream=stream))
+        assert (found.status_code, found.json()["error"]["code"]) == (status, code)
+        assert "secret" not in found.text
+        assert actor.closed
+    if status == 429:
+        assert found.headers["retry-after"] == "21"
+
+
+def test_an_error_in_the_middle_ends_a_stream_as_its_last_event() -> None:
+    found = asyncio.run(post(Actor(pictures=1, error=from_drawing(TimeoutError("too late"))), stream=True, n=2))
+    assert (found.status_code, found.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    events = [dict(line.split(": ", 1) for line in event.split("\n")) for event in found.text.strip().split("\n\n")]
+    assert [event["event"] for event in events] == ["image_generation.completed", "error"]
+    assert json.loads(events[1]["data"])["error"]["code"] == "deadline_exceeded"
+
+
+def test_more_requests_than_there_are_places_are_sent_away() -> None:
+    async def crowd() -> list[int]:
+        gate = asyncio.Event()
+        async with client_of(Actor(gate=gate), max_requests=2) as client:
+            waiting = [asyncio.create_task(client.post(PATH, json={"prompt": "a"})) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            refused = await client.post(PATH, json={"prompt": "a"})
+            gate.set()
+            found = [*await asyncio.gather(*waiting), await client.post(PATH, json={"prompt": "a"})]
+            assert refused.headers["retry-after"] == "1"
+            return [refused.status_code, *(each.status_code for each in found)]
+
+    assert asyncio.run(crowd()) == [429, 200, 200, 200]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "121", "nan", "inf", "soon", ""])
+def test_a_deadline_is_a_number_of_seconds(wrong: str) -> None:
+    found = asyncio.run(post(Actor(), headers={"x-deadline-seconds": wrong}))
+    assert (found.status_code, found.json()["error"]["param"]) == (400, "x-deadline-seconds")
+
+
+def test_the_deadline_reaches_the_model() -> None:
+    actor = Actor()
+    asyncio.run(post(actor, headers={"x-deadline-seconds": "2.5"}))
+    assert actor.within_s == 2.5
+    asyncio.run(post(actor))
+    assert actor.within_s == Limits().max_deadline_s
+
+
+def test_a_model_that_is_not_ready_makes_the_endpoint_unready() -> None:
+    async def ready(actor: Actor) -> int:
+        async with client_of(actor) as client:
+            return (await client.get("/ready")).status_code
+
+    assert asyncio.run(ready(Actor())) == 200
+    assert asyncio.run(ready(Actor(error=not_ready("wait")))) == 503
+
+
+def test_the_default_model_is_known_by_its_own_name() -> None:
+    async def card() -> Any:
+        async with client_of(Actor()) as client:
+            return (await client.get("/v1/models/default")).json()
+
+    assert asyncio.run(card())["id"] == "actor"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_edits_of_another_content_type_are_refused(kind: str) -> None:
+    async def send() -> httpx2.Response:
+        async with client_of(Actor()) as client:
+            return await client.post("/v1/images/edits", content=b"a", headers={"content-type": kind})
+
+    found = asyncio.run(send())
+    assert (found.status_code, found.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("data", "files", "param"),
+    [
+        ({"prompt": "a", "image": "b"}, ["mask"], "image"),
+        ({"prompt": "a"}, ["mask"], "image"),
+        ({"prompt": ["a", "b"]}, ["image"], "prompt"),
+        ({}, ["image"], "prompt"),
+        ({"prompt": "a", "seed": "x"}, ["image"], "seed"),
+        ({"prompt": "a"}, ["image", "picture"], "picture"),
+        ({"prompt": "a"}, ["image", "mask", "mask"], "mask"),
+    ],
+)
+def test_forms_are_checked_like_json(data: dict[str, Any], files: list[str], param: str) -> None:
+    async def send() -> httpx2.Response:
+        async with client_of(Actor()) as client:
+            return await client.post("/v1/images/edits", data=data, files=[(name, b"x") for name in files])
+
+    found = asyncio.run(send())
+    assert (found.status_code, found.json()["error"]["param"]) == (400, param)
