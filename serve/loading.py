@@ -42,7 +42,7 @@ def load(settings: ModelSettings) -> tuple[TaskPipeline, ModelFacts]:
     else:
         pipeline = TeacherPipeline.from_pretrained(path, guidance_scale=_GUIDANCE, device=device, precision=precision)
         logger.warning("%s is no distilled student: it takes %d guided steps", path, pipeline.default_steps)
-    if not settings.uses_gpu:
+    if settings.bit_equal and not settings.uses_gpu:
         pipeline.make_rows_independent()
     facts = facts_of(pipeline, fingerprint=fingerprint(path))
     return pipeline, facts if settings.steps is None else replace(facts, default_steps=settings.steps)

@@ -28,6 +28,9 @@ class ModelSettings(Settings):
     """By default bf16 on a GPU and fp32 on a CPU."""
     steps: Annotated[int, Field(ge=1, le=50)] | None = None
     """Where a request says nothing; by default all that a student was trained for."""
+    bit_equal: bool = True
+    """On a CPU, whether a picture is the same to the last bit alone and in any batch; see
+    ``ladd_ray.models.independent_rows``. Otherwise one value in some thousands differs, by 1 of 255."""
     num_replicas: Annotated[int, Field(ge=1)] = 1
     num_cpus: Annotated[float, Field(gt=0)] = 1.0
     """For each replica."""
