@@ -57,7 +57,7 @@ clean: ## Remove caches and build products; .venv and runs stay
 
 lock: ## Resolve pyproject.toml anew into requirements.txt
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
-		"$$folder/bin/pip" install '.[artwork,dev]' && \
+		"$$folder/bin/pip" install '.[artwork,dev,page]' && \
 		{ sed '/^#/!d' requirements.txt; "$$folder/bin/pip" freeze --all --exclude pip --exclude ladd-ray \
 			| sed -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(nvidia-|cuda-|triton)/d'; } > "$$folder/lock" && \
 		cp "$$folder/lock" requirements.txt
