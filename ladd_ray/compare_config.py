@@ -128,8 +128,8 @@ STUDIES: Mapping[StudyName, Study] = MappingProxyType(
 
 
 class CompareWork(WorkSection):
-    """Where everything lies and runs. Arms train one after the other, each in a process with the threads of all
-    workers, or with one GPU; the workers draw latents and evaluation pictures.
+    """Where everything lies and runs. On CPU as many arms train at once as there are workers, each in a process with
+    the threads of one; on a GPU one after the other. The workers draw latents and evaluation pictures.
     """
 
     name: str = Field(default="compare", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -138,9 +138,9 @@ class CompareWork(WorkSection):
     """Folder of all runs, whose latents are shared. A relative one lies in $LADD_RAY_HOME where that is set."""
 
     @property
-    def training_threads(self) -> int:
-        """CPU threads of the process that trains."""
-        return max(self.num_workers, 1) * self.threads_per_worker
+    def runs_at_once(self) -> int:
+        """Processes that train side by side."""
+        return max(self.num_workers, 1) if self.device == "cpu" else 1
 
 
 class CompareConfig(Section):
@@ -150,7 +150,7 @@ class CompareConfig(Section):
     """What is compared. Arms that several studies share are trained once."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds; each trains every arm anew."""
-    seconds: float = Field(default=120.0, gt=0)
+    seconds: float = Field(default=240.0, gt=0)
     """Training time of each arm and seed, without loading and export. It becomes a number of steps by the seconds of a
     step, which are measured once and kept, so that a restarted comparison goes on exactly."""
     teacher: str = EMBEDDED
@@ -213,7 +213,7 @@ def _shared(config: CompareConfig) -> dict[str, Any]:
         "run.num_workers": 0,
         "run.engine": "local",
         "run.device": run.device,
-        "run.threads_per_worker": run.training_threads,
+        "run.threads_per_worker": run.threads_per_worker,
         "evaluation.student_steps": config.student_steps,
     }
 

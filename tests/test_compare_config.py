@@ -47,7 +47,7 @@ def test_base_and_the_comparison_reach_every_arm() -> None:
         found = configured(config, arm)
         assert found.run.global_batch_size == 24
         assert found.noise.probabilities == (0.4, 0.2, 0.2, 0.2)
-        assert (found.run.num_workers, found.run.engine, found.run.threads_per_worker) == (0, "local", 2)
+        assert (found.run.num_workers, found.run.engine, found.run.threads_per_worker) == (0, "local", 1)
         assert not found.health.stop
 
 

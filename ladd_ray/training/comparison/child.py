@@ -20,13 +20,14 @@ from ladd_ray.training.launch import train
 
 def main() -> None:
     """Do what the command line says."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     # Libraries that print must not answer in our place.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     (task,) = sys.argv[1:]
     settings = json.loads(sys.stdin.readline())
     config = Config.model_validate(settings["config"])
+    # Several arms report at once.
+    logging.basicConfig(level=logging.INFO, format=f"{config.run.name}: %(message)s")
     if task == "train":
         train(config)
     else:

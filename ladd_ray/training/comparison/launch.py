@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from itertools import compress
 from pathlib import Path
 
 from ladd_ray.compare_config import STUDIES, CompareConfig
@@ -66,17 +68,21 @@ def _make_latents(plan: ComparisonPlan) -> None:
 
 def _train_all(plan: ComparisonPlan, costs: Mapping[str, Cost], lab: Lab) -> list[Trainee]:
     """Those that have an export in the end; one that fails does not stop the others."""
-    trained = []
-    for number, trainee in enumerate(plan.trainees, start=1):
+
+    def train(number: int, trainee: Trainee) -> bool:
         config = plan.run_config(trainee, steps=costs[trainee.arm].steps_in(plan.config.seconds))
         logger.info("[%d/%d] %s: %d steps", number, len(plan.trainees), trainee.name, config.run.steps)
-        if plan.finished(trainee, config) or _train(config, lab):
+        done = plan.finished(trainee, config) or _train(config, lab)
+        if done:
             # An exported run never resumes, and a comparison has many.
             shutil.rmtree(plan.run_folder(trainee).checkpoints, ignore_errors=True)
-            trained.append(trainee)
-    if not trained:
+        return done
+
+    with ThreadPoolExecutor(plan.config.run.runs_at_once) as lanes:
+        done = list(lanes.map(train, range(1, len(plan.trainees) + 1), plan.trainees))
+    if not any(done):
         raise ValueError("no arm could be trained: the errors stand above")
-    return trained
+    return list(compress(plan.trainees, done))
 
 
 def _train(config: Config, lab: Lab) -> bool:

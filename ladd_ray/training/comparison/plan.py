@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from ladd_ray.training.preflight import Plan, prepare
 from ladd_ray.training.run_folder import RunFolder
 
 DOCUMENT = "comparison.json"
-MAY_DIFFER = {"studies", "seeds", "run.name", "run.directory", "run.batch_size", "run.cluster_timeout_s"}
+OF_WORK = {"run.name", "run.directory", "run.num_workers", "run.batch_size", "run.cluster_timeout_s"}
+MAY_DIFFER = {"studies", "seeds", *OF_WORK}
 """Settings that may change between the starts of a comparison; a further study or seed joins what is there."""
 
 SECONDS_AROUND = 25
@@ -97,13 +99,14 @@ class ComparisonPlan:
         """What would run, and how long it would take, for people."""
         config = self.config
         waiting = [one for one in self.trainees if not self.run_folder(one).export.is_dir()]
-        drawing, training = self._drawing_seconds(), len(waiting) * (config.seconds + SECONDS_AROUND)
+        rounds = math.ceil(len(waiting) / config.run.runs_at_once)
+        drawing, training = self._drawing_seconds(), rounds * (config.seconds + SECONDS_AROUND)
         return "\n".join(
             [
                 *(f"{name:<13}{', '.join(STUDIES[name].arms)}" for name in config.studies),
                 f"arms         {len(self.arms)}, each with the seeds {', '.join(map(str, config.seeds))}",
                 f"teacher      {self.standard.teacher.path} ({next(iter(self.arms.values())).teacher})",
-                f"train        {len(waiting)} runs of {config.seconds:g} s on {self._where()}, one after the other",
+                f"train        {len(waiting)} runs of {config.seconds:g} s on {self._where()}",
                 f"score        in {', '.join(map(str, config.student_steps))} steps on {config.num_images} prompts",
                 f"expect       {training / 60:.0f} min of training, {drawing / 60:.0f} min of drawing; timing and what "
                 "is missing of the latents come on top",
@@ -113,8 +116,8 @@ class ComparisonPlan:
 
     def _where(self) -> str:
         run = self.config.run
-        threads = f"{run.training_threads} thread{'s' if run.training_threads > 1 else ''}"
-        return "a GPU" if run.device == "gpu" else threads
+        threads = f"{run.threads_per_worker} thread{'s' if run.threads_per_worker > 1 else ''}"
+        return "a GPU" if run.device == "gpu" else f"{threads} each, {run.runs_at_once} at once"
 
     def _drawing_seconds(self) -> float:
         config = self.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ladd_ray.compare_config import ARMS
 from ladd_ray.data import stickers
@@ -49,7 +49,7 @@ def assess(
     config = plan.config
     comparison = Comparison(
         protocol=hall.protocol,
-        machine=machine_name(replace(crew_of(config.run), threads=config.run.training_threads)),
+        machine=machine_name(crew_of(config.run)),
         batch_size=plan.standard.run.global_batch_size,
         seconds=config.seconds,
         studies=config.studies,
