@@ -52,7 +52,7 @@ def stickers_add() -> Config:
     Hinge, exact R1 and the weight 2.5 are the paper's; it judges by DINOv2 ViT-S: give --add.features its folder. The
     built-in network is also the one of KID, which then flatters this student. [ours]
 
-    Hardware: 2 CPU cores. Expected time and score: not measured yet.
+    Hardware: 2 CPU cores; a step takes 3.1 s of one thread. Scores of 76 steps beside the others: README.md.
     """
     return Config(
         recipe="stickers_add",
@@ -71,7 +71,7 @@ def stickers_lcm() -> Config:
     The moving average's decay is the paper's. The guidance is that of the latents, and a step skips a twentieth of the
     flow where the paper's skips a fiftieth, because the run is short. [ours]
 
-    Hardware: 2 CPU cores. Expected time and score: not measured yet.
+    Hardware: 2 CPU cores; a step takes 1.0 s of one thread. Scores of 237 steps beside the others: README.md.
     """
     return Config(
         recipe="stickers_lcm",
