@@ -20,7 +20,11 @@ post images/generations --json '{"prompt": "a red apple", "seed": 1}' | unpack a
 # Server-sent events: every preview as soon as it is there.
 post images/generations --no-buffer --json '{"prompt": "two blue fish", "stream": true, "partial_images": 2}' | cut -c 1-72
 
-# Of models that edit: by instruction, and with a mask (alpha 0, or here white, marks what to change).
+if ! post models/default | grep '"edit"' > /dev/null; then
+  echo "this model only generates: serve one that jobs/distill.py trained on three tasks"
+  exit
+fi
+# By instruction, and with a mask (alpha 0, or here white, marks what to change).
 post images/edits --form image=@apple.png --form prompt="make the background blue" --form seed=2 | unpack edited.png
 if [[ -f mask.png ]]; then
   post images/edits --form image=@apple.png --form mask=@mask.png --form mask_polarity=white --form prompt="a green pear" \

@@ -3,6 +3,7 @@
     python jobs/distill.py stickers
     python jobs/distill.py stickers --student.lr 1e-4 --run.steps 200 --run.name fast
     python jobs/distill.py sd35_large --teacher.path /models/sd3.5-large --run.num-workers 8
+    python jobs/distill.py stickers --overrides runs/sweep/best.json --run.name winner
     ray job submit --working-dir . -- python jobs/distill.py stickers
 
 The same command continues a run that was stopped. Results lie in runs/<run.name>/.
@@ -10,11 +11,12 @@ The same command continues a run that was stopped. Results lie in runs/<run.name
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -22,22 +24,48 @@ import tyro
 
 from ladd_ray.config import Config, to_json
 from ladd_ray.recipes import RECIPES
+from ladd_ray.training.overrides import Overrides, read_overrides
 
-RECIPE_DEFAULTS = {name: recipe() for name, recipe in RECIPES.items()}
+logger = logging.getLogger(__name__)
+
 RECIPE_HELP = {name: (recipe.__doc__ or "").split("\n")[0] for name, recipe in RECIPES.items()}
-if TYPE_CHECKING:
-    Recipe = Config
-else:
-    Recipe = tyro.extras.subcommand_type_from_defaults(RECIPE_DEFAULTS, RECIPE_HELP)
 
 
 @dataclass(frozen=True)
 class Arguments:
     """A recipe, and changes to it by dotted names."""
 
-    config: Annotated[Recipe, tyro.conf.arg(name="")]
+    config: Config
+    overrides: Path | None = None
+    """JSON file of changes that come before those of the command line: best.json of a sweep, or settings by dotted
+    names. A run that deviates from the trial that won the sweep says so."""
     dry_run: bool = False
     """Check everything, print the whole configuration and what would run, and stop there."""
+
+
+def arguments_class(overrides: Overrides | None) -> type[Arguments]:
+    """The command line: the recipe that it names begins with the overrides, and further changes count more."""
+    defaults = {name: recipe() for name, recipe in RECIPES.items()}
+    named = [word for word in sys.argv[1:] if word in RECIPES][:1]
+    if overrides is not None:
+        defaults |= {name: overrides.apply(defaults[name]) for name in named}
+    recipes: Any = tyro.extras.subcommand_type_from_defaults(defaults, RECIPE_HELP)
+
+    # Not a class statement: its annotation would be a string, which cannot name a local type.
+    fields = [("config", Annotated[recipes, tyro.conf.arg(name="")])]
+    return make_dataclass("Arguments", fields, bases=(Arguments,), frozen=True)
+
+
+def named_overrides() -> Overrides | None:
+    """Those of the command line, which is read for them first.
+
+    Raises:
+        ValueError: the file is missing, or is none.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--overrides", type=Path)
+    path = parser.parse_known_args()[0].overrides
+    return None if path is None else read_overrides(path)
 
 
 def main() -> int:
@@ -45,7 +73,10 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff)
     try:
-        arguments = tyro.cli(Arguments, description=__doc__, config=options)
+        overrides = named_overrides()
+        arguments = tyro.cli(arguments_class(overrides), description=__doc__, config=options)
+        if overrides is not None:
+            logger.warning("%s", overrides.describe_drift(arguments.config))
         # torch, diffusers and Ray take seconds to import: --help and typing errors need not wait for them.
         from ladd_ray.training.launch import run
         from ladd_ray.training.preflight import prepare

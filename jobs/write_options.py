@@ -23,6 +23,7 @@ from ladd_ray.config import Config, Section
 from ladd_ray.evaluate_config import EvaluateConfig, ShowcaseConfig
 from ladd_ray.evaluation.table import markdown_table
 from ladd_ray.pretrain_config import FinetuneConfig
+from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.training.pretraining.settings import PretrainConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
@@ -62,6 +63,7 @@ TREES = (
     Tree("The embedded model, from nothing", "`jobs/pretrain.py stickers`", PretrainConfig()),
     Tree("Evaluation", "`jobs/evaluate.py`", EvaluateConfig(models=("stickers",))),
     Tree("Comparison of methods", "`jobs/compare.py`", CompareConfig()),
+    Tree("Sweep", "`tune/sweep.py`", SweepConfig(recipe="stickers")),
     Tree("Sheets of what a model draws", "`jobs/draw_teacher.py`", ShowcaseConfig()),
 )
 

@@ -19,6 +19,7 @@ from ladd_ray.data_sections import DataConfig
 from ladd_ray.method_sections import DiscriminatorConfig, DistillationConfig, HealthConfig, LoraConfig
 from ladd_ray.sections import (
     EvaluationConfig,
+    MilestoneConfig,
     NoiseConfig,
     OptimizerConfig,
     Precision,
@@ -41,6 +42,7 @@ __all__ = [
     "JobConfig",
     "LcmConfig",
     "LoraConfig",
+    "MilestoneConfig",
     "NoiseConfig",
     "OptimizerConfig",
     "Precision",
@@ -106,6 +108,7 @@ class Config(Section):
     lcm: LcmConfig = LcmConfig()
     data: DataConfig = DataConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    milestones: MilestoneConfig = MilestoneConfig()
     tracking: TrackingConfig = TrackingConfig()
     health: HealthConfig = HealthConfig()
     run: RunConfig = RunConfig()
@@ -232,6 +235,11 @@ class Config(Section):
         if not steps or max(steps) > trained or min(steps) < 1:
             raise ValueError(
                 f"evaluation.student_steps = {steps} must lie in 1..{trained}, the number of trained noise levels"
+            )
+        if self.milestones.every and self.milestones.num_inference_steps > trained:
+            raise ValueError(
+                f"milestones.num_inference_steps = {self.milestones.num_inference_steps} must not exceed {trained}, "
+                "the number of trained noise levels"
             )
         return self
 

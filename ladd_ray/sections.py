@@ -6,6 +6,7 @@ to do.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -130,6 +131,19 @@ class EvaluationConfig(Section):
     """Seed of all evaluation noise; apart from the training seed, so that runs compare."""
 
 
+class MilestoneConfig(Section):
+    """Scores while training, of the student's moving average on held-out prompts. What is learned does not change."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps between two scores; the last step is scored too. 0 scores only what a finished run exports."""
+    num_images: int = Field(default=128, ge=4)
+    """Held-out prompts; KID compares their pictures with as many by the guided teacher."""
+    num_inference_steps: int = Field(default=4, ge=1)
+    """Steps of the student."""
+    reference: str | None = None
+    """Folder of the teacher's pictures; by default one in run.directory that runs with the same settings share."""
+
+
 class TrackingConfig(Section):
     """MLflow."""
 
@@ -137,8 +151,24 @@ class TrackingConfig(Section):
     """Tracking server; by default an sqlite file in run.directory."""
     experiment: str = "ladd_ray"
     """MLflow experiment."""
+    parent_run_id: str | None = None
+    """MLflow run that this one is a part of, as trials are of a sweep."""
     log_every: int = Field(default=5, ge=1)
     """Steps between two logged points."""
+    register_as: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name in MLflow's registry under which the finished model becomes a new version: models:/NAME/1, ..."""
+    alias: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Alias that moves to that version, such as champion: endpoints that serve models:/NAME@champion roll over."""
+
+    @model_validator(mode="after")
+    def _check_alias(self) -> Self:
+        if self.alias is None:
+            return self
+        if self.register_as is None:
+            raise ValueError(f"tracking.alias = {self.alias} names a registered version: set tracking.register_as too")
+        if re.fullmatch(r"latest|v[0-9]+", self.alias, re.IGNORECASE):
+            raise ValueError(f"tracking.alias = {self.alias} is what MLflow itself calls versions: choose another one")
+        return self
 
 
 class RunConfig(Section):

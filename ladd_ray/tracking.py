@@ -29,6 +29,8 @@ RUN_ID_NAME = "mlflow_run_id"
 RETRY_AFTER_S = 60.0
 MAX_METRICS_PER_CALL = 1000
 MAX_PARAMS_PER_CALL = 100
+PARENT_TAG = "mlflow.parentRunId"
+"""By which MLflow shows runs below another one."""
 
 MLFLOW_DEFAULTS: Mapping[str, str] = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -96,11 +98,9 @@ class MlflowTracker:
 
     def __init__(self, config: JobConfig, *, step: int = 0, run_id: str | None = None) -> None:
         """Continue from ``step`` in ``run_id``; without one, in the run that the run's folder remembers."""
-        for name, value in MLFLOW_DEFAULTS.items():
-            os.environ.setdefault(name, value)
         self.history = LocalHistory(config.run.path / HISTORY_NAME)
         self.history.truncate(step)
-        self.uri = config.tracking.uri or f"sqlite:///{config.run.path.parent / 'mlflow.db'}"
+        self.uri = mlflow_uri(config)
         self._config = config
         self._run_id_path = config.run.path / RUN_ID_NAME
         self._run_id = run_id or (self._run_id_path.read_text() if self._run_id_path.exists() else None)
@@ -164,22 +164,12 @@ class MlflowTracker:
             )  # fmt: skip
 
     def _connect(self) -> _OpenRun:
-        client = _client(self.uri)
+        client = open_client(self.uri)
         if self._run_id is None or not _reopen(client, self._run_id):
-            self._run_id = self._create_run(client)
+            self._run_id = create_run(client, self._config)
             self._run_id_path.parent.mkdir(parents=True, exist_ok=True)
             self._run_id_path.write_text(self._run_id)
         return _OpenRun(client, self._run_id, last_steps=_last_steps(client, self._run_id))
-
-    def _create_run(self, client: MlflowClient) -> str:
-        # MLflow's default folder is relative to the working directory, which Ray's workers change.
-        folder = self._config.run.path.parent / "mlflow-artifacts"
-        location = None if self.uri.startswith("http") else folder.as_uri()
-        experiment_id = _experiment(client, self._config.tracking.experiment, artifact_location=location)
-        tags = {"recipe": self._config.recipe, "run_directory": str(self._config.run.path)}
-        run_id: str = client.create_run(experiment_id, tags=tags, run_name=self._config.run.name).info.run_id
-        _log_params(client, run_id, values=flatten(self._config.model_dump(mode="json")))
-        return run_id
 
 
 def flatten(tree: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
@@ -191,9 +181,17 @@ def flatten(tree: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _client(uri: str) -> MlflowClient:
+def mlflow_uri(config: JobConfig) -> str:
+    """The tracking server of a run, or its database."""
+    return config.tracking.uri or f"sqlite:///{config.run.path.parent / 'mlflow.db'}"
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client of a server or of a database, which is made if need be."""
     from mlflow import MlflowClient
 
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
     if not uri.startswith("sqlite:///"):
         return MlflowClient(uri)
     database = Path(uri.removeprefix("sqlite:///"))
@@ -201,6 +199,19 @@ def _client(uri: str) -> MlflowClient:
     # Two runs of a sweep that make the tables at the same time break each other.
     with FileLock(database.with_suffix(".lock")):
         return MlflowClient(uri)
+
+
+def create_run(client: MlflowClient, config: JobConfig) -> str:
+    """A new run with the settings of a job; its id."""
+    # MLflow's default folder is relative to the working directory, which Ray's workers change.
+    folder = (config.run.path.parent / "mlflow-artifacts").as_uri()
+    location = None if mlflow_uri(config).startswith("http") else folder
+    experiment_id = open_experiment(client, config.tracking.experiment, artifact_location=location)
+    parent = config.tracking.parent_run_id
+    tags = {"recipe": config.recipe, "run_directory": str(config.run.path)} | ({PARENT_TAG: parent} if parent else {})
+    run_id: str = client.create_run(experiment_id, tags=tags, run_name=config.run.name).info.run_id
+    log_params(client, run_id, values=flatten(config.model_dump(mode="json")))
+    return run_id
 
 
 def _reopen(client: MlflowClient, run_id: str) -> bool:
@@ -221,7 +232,8 @@ def _last_steps(client: MlflowClient, run_id: str) -> dict[str, int]:
     return {name: max(point.step for point in client.get_metric_history(run_id, name)) for name in names}
 
 
-def _experiment(client: MlflowClient, name: str, *, artifact_location: str | None) -> str:
+def open_experiment(client: MlflowClient, name: str, *, artifact_location: str | None) -> str:
+    """The id of an experiment, which is made if need be."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
@@ -233,10 +245,11 @@ def _experiment(client: MlflowClient, name: str, *, artifact_location: str | Non
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     # Another run of the sweep was quicker.
-    return _experiment(client, name, artifact_location=artifact_location)
+    return open_experiment(client, name, artifact_location=artifact_location)
 
 
-def _log_params(client: MlflowClient, run_id: str, *, values: Mapping[str, Any]) -> None:
+def log_params(client: MlflowClient, run_id: str, *, values: Mapping[str, Any]) -> None:
+    """Settings of a run, however many."""
     from mlflow.entities import Param
 
     params = [Param(name, str(value)) for name, value in values.items()]
@@ -257,13 +270,13 @@ class Progress:
     """Metrics shown, and what they are called."""
 
     def __init__(
-        self, num_steps: int, *, step: int = 0, stream: TextIO | None = None, interval_s: float = 10.0
+        self, num_steps: int, *, name: str, step: int = 0, stream: TextIO | None = None, interval_s: float = 10.0
     ) -> None:
-        """Start at ``step`` of ``num_steps``; write to ``stream`` (default: standard error)."""
+        """Start at ``step`` of ``num_steps`` of a run; write to ``stream`` (default: standard error)."""
         self._stream = stream or sys.stderr
         self._interval_s = 0.1 if self._stream.isatty() else interval_s
-        self._bar = tqdm(total=num_steps, initial=step, file=self._stream, disable=not self._stream.isatty())
-        self._num_steps, self._first_step, self._start = num_steps, step, time.monotonic()
+        self._bar = tqdm(desc=name, total=num_steps, initial=step, file=self._stream, disable=not self._stream.isatty())
+        self._name, self._num_steps, self._first_step, self._start = name, num_steps, step, time.monotonic()
         self._next_line_at, self._values = 0.0, ""
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -274,7 +287,8 @@ class Progress:
         self._bar.update(step - self._bar.n)
         if self._bar.disable and (time.monotonic() >= self._next_line_at or step == self._num_steps):
             self._next_line_at = time.monotonic() + self._interval_s
-            self._stream.write(f"step {step}/{self._num_steps}  {self._values}  {self._time_left(step)} left\n")
+            line = f"step {step}/{self._num_steps}  {self._values}  {self._time_left(step)} left"
+            self._stream.write(f"{self._name}: {line}\n")
             self._stream.flush()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -18,8 +19,10 @@ from ladd_ray.inference.facts import ModelFacts
 from ladd_ray.inference.files import Provenance, to_file
 from ladd_ray.inference.walk import Order
 
-from .errors import ApiError
+from .errors import ApiError, failed
 from .schemas import CompletedEvent, ImageData, ImageRequest, ImagesResponse, Metrics, PartialEvent, Usage
+
+logger = logging.getLogger("ray.serve")
 
 EVENTS: Final = {"generate": "image_generation", "edit": "image_edit", "inpaint": "image_edit"}
 """What a task's events are called."""
@@ -106,8 +109,12 @@ async def stream(job: Job, drawings: AsyncGenerator[Drawn, None]) -> AsyncGenera
             async for drawn in following:
                 event = await _event(job, drawn)
                 yield f"event: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
-    except ApiError as error:
-        yield f"event: error\ndata: {error.refusal.envelope.model_dump_json()}\n\n".encode()
+    except Exception as error:
+        # The status is sent: only an event can still say that it failed.
+        if not isinstance(error, ApiError):
+            logger.exception("a stream failed")
+        refusal = error.refusal if isinstance(error, ApiError) else failed()
+        yield f"event: error\ndata: {refusal.envelope.model_dump_json()}\n\n".encode()
 
 
 async def _event(job: Job, drawn: Drawn) -> PartialEvent | CompletedEvent:

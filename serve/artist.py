@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Final, Protocol
 
 from ladd_ray.inference.commission import Drawn
 from ladd_ray.inference.facts import ModelFacts
 from ladd_ray.inference.studio import Studio
 from ladd_ray.inference.walk import Order
 
-from .errors import from_drawing
+from .errors import ApiError, from_drawing, not_ready
+
+CHECK_S: Final = 30.0
+"""Seconds that a sign of life may take."""
+
+
+class ModelReplaced(ApiError):  # noqa: N818 - says what is the matter
+    """Another model draws now than the one that an order was checked against. Clients may just ask again."""
+
+    def __init__(self) -> None:
+        super().__init__(not_ready("another version of the model took over just now: try again").refusal)
 
 
 class Artist(Protocol):
@@ -24,7 +36,8 @@ class Artist(Protocol):
         """As ``Studio.draw``, but for the errors.
 
         Raises:
-            ApiError: whatever went wrong.
+            ModelReplaced: ``order.model`` does not draw any more; nothing was drawn.
+            ApiError: whatever else went wrong.
         """
         ...
 
@@ -53,15 +66,25 @@ class LocalArtist:
             await drawings.aclose()
 
     async def check(self) -> None:
-        async for _ in self.draw(small_order(self._facts), num_previews=0, within_s=CHECK_S):
-            pass
-
-
-CHECK_S = 30.0
-"""Seconds that a sign of life may take."""
+        await sign_of_life(self.draw(small_order(self._facts), num_previews=0, within_s=CHECK_S))
 
 
 def small_order(facts: ModelFacts) -> Order:
-    """One step of one picture."""
+    """One step of one picture, by whoever draws."""
     side = facts.native_size
     return Order("generate", "a red apple", side, side, seeds=(0,), num_inference_steps=1)
+
+
+async def sign_of_life(drawings: AsyncGenerator[Drawn, None]) -> None:
+    """Wait until something is drawn; whoever says that there is too much to do is alive.
+
+    Raises:
+        ApiError: what else went wrong.
+    """
+    try:
+        async with aclosing(drawings) as following:
+            async for _ in following:
+                pass
+    except ApiError as error:
+        if error.refusal.status != HTTPStatus.TOO_MANY_REQUESTS:
+            raise

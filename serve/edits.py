@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -46,6 +46,8 @@ async def read_edit(http: Request) -> EditBody:
             return _from_json(await http.body())
     except ValidationError as error:
         raise from_validation(error) from error
+    except UnicodeError as error:
+        raise bad_request("the form is not in the charset that its content type names: use UTF-8") from error
     message = f"content type {kind or 'missing'}: send multipart/form-data or application/json"
     raise ApiError(Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, code="unsupported_media_type"))
 
@@ -87,60 +89,3 @@ def _mask(files: dict[str, list[bytes]]) -> bytes | None:
     if len(masks) > 1:
         raise bad_request("more than one mask was given", param="mask")
     return masks[0] if masks else None
-
-
-def _without_references(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema that needs no definitions beside it."""
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolved(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            return resolved(definitions[node["$ref"].rpartition("/")[2]])
-        return {key: resolved(value) for key, value in node.items() if key != "$defs"}
-
-    found: dict[str, Any] = resolved(schema)
-    return found
-
-
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    return _without_references(schema, schema.get("$defs", {}))
-
-
-def _form_schema() -> dict[str, Any]:
-    schema = _schema(EditOptions)
-    files = {name: {"type": "string", "format": "binary"} for name in ("image", "mask")}
-    return {**schema, "properties": {**files, **schema["properties"]}, "required": ["image", "prompt"]}
-
-
-EDIT_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _form_schema()},
-            "application/json": {
-                "schema": _schema(EditRequest),
-                "examples": {
-                    "edit": {
-                        "value": {
-                            "prompt": "make the background blue",
-                            "images": [{"image_url": "data:image/png;base64,iVBORw0..."}],
-                        }
-                    },
-                    "inpaint": {
-                        "value": {
-                            "prompt": "a red apple",
-                            "images": [{"image_url": "data:image/png;base64,iVBORw0..."}],
-                            "mask": {"image_url": "data:image/png;base64,iVBORw0..."},
-                            "mask_polarity": "white",
-                        }
-                    },
-                },
-            },
-        },
-    }
-}
-"""What the API's documentation says about the body, which FastAPI cannot read off a function."""

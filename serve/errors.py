@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from ladd_ray.inference.admission import Overloaded
 from ladd_ray.inference.studio import PromptTooLong
+
+CLIENT_LEFT: Final = 499
+"""nginx's status for requests whose client did not wait; nobody reads it but the logs."""
+_LONGEST: Final = 500
+"""Characters of what a refusal repeats of its request."""
 
 
 class ErrorBody(BaseModel):
@@ -44,7 +50,8 @@ class Refusal:
     @property
     def envelope(self) -> ErrorEnvelope:
         """The body."""
-        body = ErrorBody(message=self.message, type=_type_of(self.status), param=self.param, code=self.code)
+        param = None if self.param is None else _printable(self.param)
+        body = ErrorBody(message=_printable(self.message), type=_type_of(self.status), param=param, code=self.code)
         return ErrorEnvelope(error=body)
 
     def response(self) -> JSONResponse:
@@ -52,15 +59,21 @@ class Refusal:
         return JSONResponse(self.envelope.model_dump(), status_code=self.status, headers=dict(self.headers))
 
 
-class ApiError(Exception):
-    """Ends a request with a refusal."""
+class ApiError(HTTPException):
+    """Ends a request with a refusal. An ``HTTPException``, which all parsers of bodies let through."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal)
+        super().__init__(refusal.status, refusal.message, refusal.headers)
         self.refusal = refusal
 
     def __str__(self) -> str:
         return self.refusal.message
+
+
+def _printable(text: str) -> str:
+    """Short, and without the halves of characters that JSON may hold and UTF-8 may not."""
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."
 
 
 def _type_of(status: int) -> str:
@@ -89,6 +102,28 @@ def too_late(message: str) -> ApiError:
     """The time that the request was given is over; the official clients would ask twice more, which helps nobody."""
     headers = {"x-should-retry": "false"}
     return ApiError(Refusal(HTTPStatus.GATEWAY_TIMEOUT, message, code="deadline_exceeded", headers=headers))
+
+
+def too_large(max_bytes: int) -> ApiError:
+    """More than any request needs."""
+    message = f"the body is too large: at most {max_bytes} bytes"
+    return ApiError(Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code="body_too_large"))
+
+
+def too_slow(within_s: float) -> ApiError:
+    """A body that does not come to its end."""
+    message = f"the body has not come within {within_s:g} seconds"
+    return ApiError(Refusal(HTTPStatus.REQUEST_TIMEOUT, message, code="body_too_slow"))
+
+
+def client_left() -> ApiError:
+    """Nobody waits for the answer."""
+    return ApiError(Refusal(CLIENT_LEFT, "the client has left", code="client_left"))
+
+
+def failed() -> Refusal:
+    """What must not happen; the log says what it was."""
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "something failed on our side: try again", code="internal_error")
 
 
 def not_ready(message: str) -> ApiError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -14,14 +15,16 @@ from fastapi.responses import Response, StreamingResponse
 from ladd_ray.inference.commission import Drawn
 
 from .answers import Job, Packed, respond, stream, unheard
-from .artist import Artist
+from .artist import Artist, ModelReplaced
 from .edits import read_edit
-from .errors import bad_request, no_such_model, too_busy
+from .errors import bad_request, client_left, no_such_model
 from .orders import Given, make_order
 from .schemas import GenerateRequest, ImageRequest, ModelCard, ModelList
 from .settings import Limits
 
 DEADLINE_HEADER: Final = "x-deadline-seconds"
+RETRY_HEADER: Final = "x-stainless-retry-count"
+"""By which OpenAI's clients say how often they have tried before."""
 DEFAULT: Final = "default"
 """Another name of the first model."""
 
@@ -33,21 +36,20 @@ class Gateway:
 
     def __init__(self, artists: Mapping[str, Artist], *, limits: Limits, packed: Packed = unheard) -> None:
         """Serve models by their names; the first is the default. ``packed`` hears of every file."""
-        self._artists, self._limits, self._packed = dict(artists), limits, packed
+        self.limits = limits
+        self._artists, self._packed = dict(artists), packed
         self._started = int(time.time())
-        self._requests = 0
+        self._checking: asyncio.Future[list[None]] | None = None
 
     async def generate(self, request: GenerateRequest, http: Request) -> Response:
         """``POST /v1/images/generations``."""
-        with self._place():
-            return await self._answer(request, http)
+        return await self._answer(request, http)
 
     async def edit(self, http: Request) -> Response:
         """``POST /v1/images/edits``."""
-        with self._place():
-            body = await read_edit(http)
-            given = await asyncio.to_thread(body.given, max_pixels=self._limits.max_pixels)
-            return await self._answer(body.options, http, given=given)
+        body = await read_edit(http)
+        given = await asyncio.to_thread(body.given, max_pixels=self.limits.max_pixels)
+        return await self._answer(body.options, http, given=given)
 
     async def models(self) -> ModelList:
         """``GET /v1/models``."""
@@ -62,32 +64,58 @@ class Gateway:
             id=name,
             created=self._started,
             fingerprint=facts.fingerprint,
+            version=facts.version,
             tasks=["generate", "edit", "inpaint"] if facts.edits else ["generate"],
             native_size=f"{facts.native_size}x{facts.native_size}",
+            size_multiple=facts.size_multiple,
+            largest_side=facts.largest_side,
             default_steps=facts.default_steps,
             most_steps=facts.most_steps,
             text_guidance=None if knobs is None else (knobs.text.low, knobs.text.high),
             image_guidance=None if knobs is None or not facts.edits else (knobs.image.low, knobs.image.high),
+            default_text_guidance=None if knobs is None else knobs.text.default,
+            default_image_guidance=None if knobs is None or not facts.edits else knobs.image.default,
         )
 
     async def check(self) -> None:
-        """``GET /ready``: every model draws; raises ``ApiError`` where one does not."""
-        await asyncio.gather(*(artist.check() for artist in self._artists.values()))
+        """``GET /ready``: every model draws; raises ``ApiError`` where one does not.
+
+        Anybody may ask, and as often as they like: those who ask at once get one answer.
+        """
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.gather(*(artist.check() for artist in self._artists.values()))
+        await asyncio.shield(self._checking)
 
     async def _answer(self, request: ImageRequest, http: Request, *, given: Given | None = None) -> Response:
-        within_s = self._deadline(http)
-        artist = self._artists[self._known(request.model or DEFAULT)]
-        facts = await artist.facts()
-        order = make_order(request, facts, given=given, max_pixels=self._limits.max_pixels)
-        job = Job(request, order, facts, self._packed)
-        drawings = artist.draw(order, num_previews=request.partial_images, within_s=within_s)
+        until = time.monotonic() + self._deadline(http)
+        # Only when there is something to show is it known that the answer is no refusal.
+        came_back = http.headers.get(RETRY_HEADER, "0") != "0"
+        beginning = self._begin(request, given=given, until=until, came_back=came_back)
+        job, drawings = await until_gone(http, beginning)
         if request.stream:
-            # Only when there is something to show is it known that the answer is no refusal.
-            first = await until_gone(http, anext(drawings))
-            return StreamingResponse(stream(job, _chained(first, drawings)), media_type="text/event-stream")
+            return StreamingResponse(stream(job, drawings), media_type="text/event-stream")
         async with contextlib.aclosing(drawings):
             answer = await until_gone(http, respond(job, drawings))
         return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+
+    async def _begin(
+        self, request: ImageRequest, *, given: Given | None, until: float, came_back: bool
+    ) -> tuple[Job, AsyncGenerator[Drawn, None]]:
+        """What is drawn, by the model whose facts the request was checked against: one that follows checks it anew."""
+        artist = self._artists[self._known(DEFAULT if request.model is None else request.model)]
+        while True:
+            facts = await artist.facts()
+            order = make_order(request, facts, given=given, max_pixels=self.limits.max_pixels)
+            order = replace(order, came_back=came_back)
+            within_s = max(0.0, until - time.monotonic())
+            drawings = artist.draw(order, num_previews=request.partial_images, within_s=within_s)
+            try:
+                first = await anext(drawings)
+            except ModelReplaced:
+                if time.monotonic() < until:
+                    continue
+                raise
+            return Job(request, order, facts, self._packed), _chained(first, drawings)
 
     def _known(self, name: str) -> str:
         """The name of a model that is served."""
@@ -98,7 +126,7 @@ class Gateway:
 
     def _deadline(self, http: Request) -> float:
         """Seconds that the request may take."""
-        most = self._limits.max_deadline_s
+        most = self.limits.max_deadline_s
         asked = http.headers.get(DEADLINE_HEADER)
         if asked is None:
             return most
@@ -107,26 +135,15 @@ class Gateway:
                 return seconds
         raise bad_request(f"{DEADLINE_HEADER} must be a number of seconds up to {most:g}", param=DEADLINE_HEADER)
 
-    @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        """One of the requests that may be under way at once."""
-        if self._requests >= self._limits.max_requests:
-            raise too_busy(f"{self._requests} requests are under way: try again", retry_after_s=1)
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
-
 
 async def until_gone(http: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of some work, which is cancelled as soon as the client has left."""
+    """The result of some work, which is cancelled as soon as the client has left; then raises ``ApiError``."""
     working, leaving = asyncio.ensure_future(work), asyncio.create_task(_departure(http))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise asyncio.CancelledError("the client has left")
+        raise client_left()
     finally:
         leaving.cancel()
         working.cancel()

@@ -1,23 +1,29 @@
-"""What stands before every route: keys and the sizes of bodies. Plain ASGI."""
+"""What stands before every route: keys, how many requests there may be, how large and slow. Plain ASGI."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import Refusal
+from .errors import Refusal, too_busy, too_large, too_slow
 
 KEYS_VARIABLE: Final = "LADD_RAY_API_KEYS"
 """Names the environment variable with bearer tokens, separated by commas."""
+_MOST_DIGITS: Final = 18
+"""Of a size: more is no size, and takes long to read as a number."""
+_MOST_TOGETHER: Final = 16
+"""Largest bodies that may be in memory at once; smaller ones are more."""
 
 
 def key_digests(file: Path | None) -> tuple[str, ...]:
@@ -34,6 +40,14 @@ def key_digests(file: Path | None) -> tuple[str, ...]:
     return tuple(_digest(key.strip()) for key in keys if key.strip())
 
 
+def is_known(key: str, digests: Sequence[str]) -> bool:
+    """Whether it is one of the keys with these digests."""
+    digest = _digest(key.strip())
+    # All of them are compared, and each in constant time: how long it takes tells nothing about any key.
+    found = [hmac.compare_digest(digest, known) for known in digests]
+    return any(found)
+
+
 class RequireKey:
     """Lets requests for /v1 through that carry one of the keys; all of them where there are no keys."""
 
@@ -41,7 +55,7 @@ class RequireKey:
         self._app, self._digests = app, digests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        guarded = scope["type"] == "http" and scope["path"].startswith("/v1") and self._digests
+        guarded = scope["type"] == "http" and _is_api(scope) and self._digests
         if guarded and not self._knows(Headers(scope=scope).get("authorization", "")):
             refusal = Refusal(
                 HTTPStatus.UNAUTHORIZED,
@@ -55,45 +69,84 @@ class RequireKey:
 
     def _knows(self, authorization: str) -> bool:
         scheme, _, key = authorization.partition(" ")
-        digest = _digest(key.strip())
-        # All of them are compared, and each in constant time: how long it takes tells nothing about any key.
-        found = [hmac.compare_digest(digest, known) for known in self._digests]
-        return scheme.lower() == "bearer" and any(found)
+        return is_known(key, self._digests) and scheme.lower() == "bearer"
+
+
+class LimitRequests:
+    """Lets so many requests for pictures be under way, from their bodies to the last event of their streams."""
+
+    def __init__(self, app: ASGIApp, *, most: int) -> None:
+        self._app, self._most = app, most
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not _is_api(scope):
+            await self._app(scope, receive, send)
+            return
+        if self._under_way >= self._most:
+            busy = too_busy(f"{self._under_way} requests are under way: try again", retry_after_s=1)
+            await busy.refusal.response()(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
 
 
 class LimitBody:
-    """Refuses bodies that are too large, by what they declare and by what comes."""
+    """Refuses bodies that are too large, by what they declare and by what comes, take too long, or are too many."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, *, max_bytes: int, within_s: float) -> None:
+        self._app, self._max_bytes, self._within_s = app, max_bytes, within_s
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._max_bytes:
-            await self._refusal().response()(scope, receive, send)
+        if not declared.isdecimal() or len(declared) > _MOST_DIGITS or int(declared) > self._max_bytes:
+            await too_large(self._max_bytes).refusal.response()(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        body = _Body(receive, until=time.monotonic() + self._within_s)
+        try:
+            await self._app(scope, lambda: self._next(body), send)
+        finally:
+            self._held -= body.size
 
-    def _counted(self, receive: Receive) -> Receive:
-        size = 0
+    async def _next(self, body: _Body) -> Message:
+        if body.complete:
+            return await body.receive()
+        try:
+            message = await asyncio.wait_for(body.receive(), body.until - time.monotonic())
+        except TimeoutError as error:
+            raise too_slow(self._within_s) from error
+        size = len(message.get("body", b""))
+        body.complete, body.size = not message.get("more_body", False), body.size + size
+        self._held += size
+        if body.size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        if self._held > _MOST_TOGETHER * self._max_bytes:
+            raise too_busy("too many large bodies are under way: try again", retry_after_s=1)
+        return message
 
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._max_bytes:
-                # The one kind of error that all parsers of bodies let through.
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._refusal().message)
-            return message
 
-        return counted
+@dataclass
+class _Body:
+    """As far as it has come."""
 
-    def _refusal(self) -> Refusal:
-        message = f"the body is too large: at most {self._max_bytes} bytes"
-        return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code="body_too_large")
+    receive: Receive
+    until: float
+    """When it should be there, on the monotonic clock."""
+    size: int = 0
+    complete: bool = False
+
+
+def _is_api(scope: Scope) -> bool:
+    """Whether it is for /v1, wherever the application is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith("/v1")
 
 
 def _digest(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -33,6 +34,7 @@ def load(settings: ModelSettings) -> tuple[TaskPipeline, ModelFacts]:
     Raises:
         ValueError: no such folder, or not of the Stable Diffusion 3 family.
     """
+    began = time.monotonic()
     path = committed_model() if settings.path is None else settings.path
     device = "cuda" if settings.uses_gpu else "cpu"
     precision = settings.precision or ("bf16" if settings.uses_gpu else "fp32")
@@ -42,9 +44,12 @@ def load(settings: ModelSettings) -> tuple[TaskPipeline, ModelFacts]:
     else:
         pipeline = TeacherPipeline.from_pretrained(path, guidance_scale=_GUIDANCE, device=device, precision=precision)
         logger.warning("%s is no distilled student: it takes %d guided steps", path, pipeline.default_steps)
-    if settings.bit_equal and not settings.uses_gpu:
+    if settings.uses_gpu and settings.compile:
+        pipeline.compile_blocks()
+    elif settings.bit_equal and not settings.uses_gpu:
         pipeline.make_rows_independent()
     facts = facts_of(pipeline, fingerprint=fingerprint(path))
+    logger.info("%s has loaded %s in %.1f s", settings.name, path, time.monotonic() - began)
     return pipeline, facts if settings.steps is None else replace(facts, default_steps=settings.steps)
 
 
@@ -56,7 +61,8 @@ def open_studio(pipeline: TaskPipeline, settings: BatchSettings) -> Studio:
 
 
 async def warm_up(studio: Studio, facts: ModelFacts, *, rows: int) -> None:
-    """Draw every task once, then a full batch, which tells how much can be drawn in a second."""
+    """Draw every task once, then a full batch: compiles what is to be compiled, and measures how fast it draws."""
+    began = time.monotonic()
     side = facts.native_size
     first = Order("generate", "a red apple", side, side, seeds=(0,), num_inference_steps=facts.default_steps)
     orders = [first]
@@ -67,3 +73,4 @@ async def warm_up(studio: Studio, facts: ModelFacts, *, rows: int) -> None:
         async with aclosing(studio.draw(order)) as drawings:
             async for _ in drawings:
                 pass
+    logger.info("%s has warmed up in %.1f s", facts.fingerprint, time.monotonic() - began)

@@ -1,9 +1,13 @@
-"""Prometheus: where the time of every picture goes, by task, size and steps. Ray exports it with its own metrics."""
+"""Prometheus: where the time of every picture goes, by task, size and steps.
+
+Ray exports it with its own metrics, under names that begin with ray_ladd_, at an address that the gateway logs.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import ray
 from ray.serve import metrics
 
 from ladd_ray.inference.commission import Timings
@@ -11,11 +15,19 @@ from ladd_ray.inference.studio import Studio
 from ladd_ray.inference.walk import Order
 
 _SECONDS: Final = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]
-_ROWS: Final = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+_ROWS: Final = [0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 64.5]
+"""Ray exports what lies between two boundaries as their middle: so sums of few rows are exact."""
 _LABELS: Final[Any] = ("task", "size", "steps")
 """Any, since Ray declares tuples of one name only."""
 _MOST_SIZES: Final = 32
 """Sizes with labels of their own: clients choose them, and every label costs memory for good."""
+
+
+def prometheus_address() -> str:
+    """Where Prometheus finds what this machine's replicas tell."""
+    node_id = ray.get_runtime_context().get_node_id()
+    node = next(node for node in ray.nodes() if node["NodeID"] == node_id)
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
 
 class ReplicaMetrics:
@@ -24,7 +36,7 @@ class ReplicaMetrics:
     def __init__(self) -> None:
         self._phases = {
             phase: metrics.Histogram(
-                f"ladd_ray_{phase}_seconds", description=description, boundaries=_SECONDS, tag_keys=_LABELS
+                f"ladd_{phase}_seconds", description=description, boundaries=_SECONDS, tag_keys=_LABELS
             )
             for phase, description in {
                 "queue": "Waiting for preparation and for the first step.",
@@ -35,16 +47,16 @@ class ReplicaMetrics:
             }.items()
         }
         self._rows = metrics.Histogram(
-            "ladd_ray_batch_rows", description="Pictures that share a step.", boundaries=_ROWS, tag_keys=_LABELS
+            "ladd_batch_rows", description="Pictures that share a step.", boundaries=_ROWS, tag_keys=_LABELS
         )
         self._prompts = metrics.Counter(
-            "ladd_ray_prompts_total", description="Prompts, by whether they were cached.", tag_keys=("cached",)
+            "ladd_prompts_total", description="Prompts, by whether they were cached.", tag_keys=("cached",)
         )
         self._refusals = metrics.Counter(
-            "ladd_ray_refusals_total", description="Orders that were not drawn.", tag_keys=("code",)
+            "ladd_refusals_total", description="Orders that were not drawn.", tag_keys=("code",)
         )
         self._backlog = metrics.Gauge(
-            "ladd_ray_backlog_megapixel_steps", description="Work that was let in and is not done."
+            "ladd_backlog_megapixel_steps", description="Work that was let in and is not done."
         )
         self._sizes: set[str] = set()
 
@@ -81,7 +93,7 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self._files = metrics.Histogram(
-            "ladd_ray_file_encode_seconds",
+            "ladd_file_encode_seconds",
             description="Pixels to the bytes of a file.",
             boundaries=_SECONDS,
             tag_keys=("format",),

@@ -61,6 +61,7 @@ def make_order(request: ImageRequest, facts: ModelFacts, *, given: Given | None 
         image_guidance=image_guidance,
         image=None if given is None else given.image,
         hole=None if given is None else given.hole,
+        model=facts.fingerprint,
     )
 
 

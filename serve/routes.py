@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from .edits import EDIT_BODY
-from .errors import ApiError, ErrorEnvelope, Refusal, from_complaints
+from .documentation import EDIT, GENERATE, drawing, refusals
+from .errors import ApiError, Refusal, failed, from_complaints
 from .gateway import Gateway
-from .guards import LimitBody, RequireKey
+from .guards import LimitBody, LimitRequests, RequireKey
 from .schemas import GenerateRequest, ImagesResponse, ModelCard, ModelList
-
-_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorEnvelope, "description": description}
-    for status, description in {
-        400: "a parameter that cannot be; param names it",
-        401: "no key, or a wrong one",
-        404: "no such model",
-        413: "the body is too large",
-        429: "too much to do; Retry-After says when there will be less",
-        504: "not done before the deadline",
-    }.items()
-}
-_EXAMPLES: Final = {
-    "generate": {"value": {"prompt": "a red apple", "seed": 1}},
-    "stream": {"value": {"prompt": "two blue fish", "stream": True, "partial_images": 2}},
-    "files": {"value": {"prompt": "a cat", "n": 4, "output_format": "webp", "output_compression": 80}},
-}
 
 
 def make_app(gateway: Gateway, *, max_body_bytes: int, key_digests: Sequence[str] = ()) -> FastAPI:
@@ -43,45 +27,61 @@ def make_app(gateway: Gateway, *, max_body_bytes: int, key_digests: Sequence[str
         key_digests: SHA-256 of the bearer tokens that /v1 asks for; without any it is open.
     """
     app = FastAPI(title="ladd_ray", summary="OpenAI's Images API over few-step students", version="1")
-    _add_image_routes(app, gateway)
-    _add_other_routes(app, gateway)
+    locked = bool(key_digests)
+    _add_image_routes(app, gateway, locked=locked)
+    _add_model_routes(app, gateway, locked=locked)
+    _add_probes(app, gateway)
     _add_error_handlers(app)
-    app.add_middleware(LimitBody, max_bytes=max_body_bytes)
+    app.add_middleware(LimitBody, max_bytes=max_body_bytes, within_s=gateway.limits.max_deadline_s)
+    app.add_middleware(LimitRequests, most=gateway.limits.max_requests)
     app.add_middleware(RequireKey, digests=key_digests)
     return app
 
 
-def _add_image_routes(app: FastAPI, gateway: Gateway) -> None:
-    body = {"requestBody": {"content": {"application/json": {"examples": _EXAMPLES}}}}
+def _locks(*, locked: bool) -> list[Any]:
+    """Says in the documentation that a key is needed; ``RequireKey`` asks for it, before any body is read."""
+    return [Depends(HTTPBearer(auto_error=False))] if locked else []
 
-    @app.post("/v1/images/generations", response_model=ImagesResponse, responses=_REFUSALS, openapi_extra=body)
+
+def _add_image_routes(app: FastAPI, gateway: Gateway, *, locked: bool) -> None:
+    said: dict[str, Any] = {
+        "response_model": ImagesResponse,
+        "responses": drawing(locked=locked),
+        "dependencies": _locks(locked=locked),
+    }
+
+    @app.post("/v1/images/generations", openapi_extra=GENERATE, **said)
     async def generate(request: GenerateRequest, http: Request) -> Response:
         """Draw pictures from words. With ``stream``, server-sent events."""
         return await gateway.generate(request, http)
 
-    @app.post("/v1/images/edits", response_model=ImagesResponse, responses=_REFUSALS, openapi_extra=EDIT_BODY)
+    @app.post("/v1/images/edits", openapi_extra=EDIT, **said)
     async def edit(http: Request) -> Response:
         """Change a picture as the prompt says, or fill what a mask marks: every pixel outside stays as it is."""
         return await gateway.edit(http)
 
 
-def _add_other_routes(app: FastAPI, gateway: Gateway) -> None:
-    @app.get("/v1/models")
+def _add_model_routes(app: FastAPI, gateway: Gateway, *, locked: bool) -> None:
+    said: dict[str, Any] = {"dependencies": _locks(locked=locked)}
+
+    @app.get("/v1/models", responses=refusals(503, locked=locked), **said)
     async def models() -> ModelList:
         """All models; requests that name none get the first."""
         return await gateway.models()
 
-    @app.get("/v1/models/{name}", responses={404: _REFUSALS[404]})
+    @app.get("/v1/models/{name}", responses=refusals(404, 503, locked=locked), **said)
     async def model(name: str) -> ModelCard:
         """One model: what it can do, and within which bounds."""
         return await gateway.model(name)
 
-    @app.get("/health")
+
+def _add_probes(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/health", responses=refusals(locked=False))
     async def health() -> dict[str, str]:
         """The HTTP side is up."""
         return {"status": "ok"}
 
-    @app.get("/ready")
+    @app.get("/ready", responses=refusals(429, 500, 503, 504, locked=False))
     async def ready() -> dict[str, str]:
         """Every model has just drawn a picture."""
         await gateway.check()
@@ -106,4 +106,4 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fail(_: Request, __: Exception) -> Response:
-        return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "something failed on our side: try again").response()
+        return failed().response()

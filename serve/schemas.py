@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from ladd_ray.inference.files import Format
 
@@ -19,12 +19,32 @@ LARGEST_SEED = 2**53 - 1
 
 Size = Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$", examples=["auto", "64x64"])]
 Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Range = Annotated[
+    tuple[float, float],
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+]
+"""Lowest and highest; not as prefixItems, which generators of clients and of tests misread."""
+
+
+def _say_that_null_is_left_out(schema: dict[str, Any]) -> None:
+    """Every option of a request may be null; see ``ImageRequest``."""
+    for name, option in schema["properties"].items():
+        choices = option.get("anyOf", ())
+        if name not in schema["required"] and {"type": "null"} not in choices:
+            kept = {key: option.pop(key) for key in ("title", "description", "default", "examples") if key in option}
+            schema["properties"][name] = {"anyOf": [option, {"type": "null"}], **kept}
 
 
 class ImageRequest(BaseModel):
     """What generating and editing share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        json_schema_extra=_say_that_null_is_left_out,
+    )
 
     prompt: Annotated[str, Field(min_length=1, max_length=4000)]
     """What to draw, or what to change."""
@@ -126,7 +146,7 @@ class ImageReference(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    image_url: str
+    image_url: Annotated[str, Field(json_schema_extra={"pattern": "^data:image/(png|jpe?g|webp);base64,"})]
     """A data URL; nothing is fetched from elsewhere."""
 
 
@@ -239,13 +259,21 @@ class ModelCard(BaseModel):
     created: int
     owned_by: str = "ladd_ray"
     fingerprint: str
+    """Of the weights that draw now."""
+    version: str | None
+    """In MLflow's registry, such as models:/stickers/3; null of a model that came from elsewhere."""
     tasks: list[str]
     native_size: str
+    size_multiple: int
+    """Pixels that divide width and height."""
+    largest_side: int
     default_steps: int
     most_steps: int
-    text_guidance: tuple[float, float] | None
+    text_guidance: Range | None
     """Range; null where distillation fixed it."""
-    image_guidance: tuple[float, float] | None
+    image_guidance: Range | None
+    default_text_guidance: float | None
+    default_image_guidance: float | None
 
 
 class ModelList(BaseModel):

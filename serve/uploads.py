@@ -1,6 +1,7 @@
 """Pictures and masks from strangers: small enough, whole, and of a kind that means one thing.
 
-Sizes are read from a file's header before any pixel is unpacked, so that a small file cannot fill the memory.
+Only the pixels' own parts of a file are looked at, and their size is read before any is unpacked: so that a small
+file can neither fill the memory nor take long.
 
 Shape legend: H W height and width in pixels.
 """
@@ -11,17 +12,23 @@ import base64
 import binascii
 import io
 import re
-import warnings
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
 
 from .errors import ApiError, bad_request
 from .orders import Given
+from .stripping import Format, strip
 
-FORMATS: Final = ("PNG", "JPEG", "WEBP")
+_READERS: Final[dict[Format, type[ImageFile]]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+"""By themselves: ``Image.open`` would follow a JPEG's index of further pictures."""
 _MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 """Whose conversion to 8 bits a channel loses nothing."""
 _DATA_URL: Final = re.compile(r"data:image/(?:png|jpe?g|webp);base64,", re.IGNORECASE)
@@ -77,26 +84,25 @@ def from_data_url(url: str, *, param: str) -> bytes:
 def _open(file: bytes, *, param: str, max_pixels: int) -> Image.Image:
     """The upright picture of a file, unpacked."""
     try:
-        with warnings.catch_warnings():
-            # Pillow's own limit is a warning at first; ours is stricter.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(file), formats=FORMATS) as image:
-                _check_header(image, param=param, max_pixels=max_pixels)
-                image.load()
-                return ImageOps.exif_transpose(image)
+        stripped = strip(file)
+        with _READERS[stripped.format](io.BytesIO(stripped.file)) as image:
+            _check_header(image, param=param, max_pixels=max_pixels)
+            image.load()
+            return image.copy() if stripped.turn is None else image.transpose(stripped.turn)
     except ApiError:
         raise
     except Exception as error:
         # Pillow's decoders raise whatever they stumble upon: for a stranger's file that is never our fault.
-        raise bad_request(f"this is no whole {', '.join(FORMATS)} file", param=param, code="invalid_image") from error
+        message = f"this is no whole {', '.join(_READERS)} file"
+        raise bad_request(message, param=param, code="invalid_image") from error
 
 
-def _check_header(image: Image.Image, *, param: str, max_pixels: int) -> None:
+def _check_header(image: ImageFile, *, param: str, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise bad_request(f"{_size(image)} is too large: at most {max_pixels} pixels", param=param)
     if getattr(image, "n_frames", 1) != 1:
         raise bad_request("animations cannot be edited: send one picture", param=param)
-    if image.mode not in _MODES:
+    if image.mode not in _MODES or any(";16" in str(tile.args) for tile in image.tile):
         raise bad_request(f"pictures of mode {image.mode} are not read: save it as RGB of 8 bits", param=param)
 
 

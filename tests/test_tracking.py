@@ -136,7 +136,7 @@ def test_silent_server_does_not_hold_up_the_training(config):
 
 def test_metrics_are_sent_once_the_server_is_back(config, monkeypatch, caplog):
     with monkeypatch.context() as broken:
-        broken.setattr(tracking, "_client", refuse)
+        broken.setattr(tracking, "open_client", refuse)
         tracker = MlflowTracker(config)
         tracker.log_metrics({"student/loss": 0.5}, 5)
     assert caplog.text.count("no server") == 1, "between two tries the training must not wait"
@@ -156,15 +156,15 @@ def test_null_tracker_writes_nothing(tmp_path, monkeypatch):
 
 def test_progress_in_a_log_file_is_a_few_plain_lines():
     stream = io.StringIO()
-    progress = Progress(30, step=10, stream=stream, interval_s=3600)
+    progress = Progress(30, name="fast", step=10, stream=stream, interval_s=3600)
     metrics = {"student/loss": 0.25, "discriminator/loss": 1.95, "throughput/images_per_second": 41.0}
     progress.update(11, metrics)
     for step in range(12, 31):
         progress.update(step, {})
     progress.close()
     first, last = stream.getvalue().splitlines()
-    assert first.startswith("step 11/30  student 0.25  discriminator 1.95  images/s 41  ")
-    assert last.startswith("step 30/30  student 0.25")
+    assert first.startswith("fast: step 11/30  student 0.25  discriminator 1.95  images/s 41  ")
+    assert last.startswith("fast: step 30/30  student 0.25")
     assert last.endswith("00:00 left")
 
 
@@ -174,9 +174,10 @@ def test_progress_on_a_terminal_is_a_bar():
             return True
 
     stream = Terminal()
-    progress = Progress(4, stream=stream)
+    progress = Progress(4, name="fast", stream=stream)
     progress.update(4, {"student/loss": 0.25})
     progress.close()
+    assert "fast" in stream.getvalue()
     assert "4/4" in stream.getvalue()
     assert "student 0.25" in stream.getvalue()
     assert "left" not in stream.getvalue()

@@ -12,16 +12,21 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+_DTYPE = torch.float32
+"""Said everywhere: torch's default is another one while somebody loads a model of half precision."""
+
 
 def gaussian(shape: Sequence[int], *, seed: int, purpose: str, sample_ids: Sequence[int]) -> Tensor:
     """Standard normal rows (b, *shape), float32 on the CPU; ``shape`` is that of one row, () for a scalar."""
     row_shape = tuple(shape)
-    return torch.stack([torch.randn(row_shape, generator=_generator(seed, purpose, row)) for row in sample_ids])
+    generators = [_generator(seed, purpose, row) for row in sample_ids]
+    return torch.stack([torch.randn(row_shape, generator=each, dtype=_DTYPE) for each in generators])
 
 
 def uniform(*, seed: int, purpose: str, sample_ids: Sequence[int]) -> Tensor:
     """One number in [0, 1) for each sample (b,), float32 on the CPU."""
-    return torch.stack([torch.rand((), generator=_generator(seed, purpose, row)) for row in sample_ids])
+    generators = [_generator(seed, purpose, row) for row in sample_ids]
+    return torch.stack([torch.rand((), generator=each, dtype=_DTYPE) for each in generators])
 
 
 def per_step(

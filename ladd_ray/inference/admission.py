@@ -1,15 +1,28 @@
 """How much work is let in: by its predicted duration, so that whoever is turned away knows when to come back.
 
-Work is counted in pixels times steps. The rate at which it gets done is measured, recent work weighing more. [ours]
+Work is counted in pixels times steps. How fast it gets done is measured from what does get done while there is work, in
+all stages; time in which much is waiting weighs more, since that is the rate at which a crowd is served. Whoever is
+turned away is told a time at which those told before have had their turn, and a part of the room is kept for those who
+come back. [ours]
 """
 
 from __future__ import annotations
 
 import math
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
 
-_MEMORY_S = 20.0
+_MEMORY_S: Final = 5.0
 """Seconds of work after which a measurement counts for 1/e."""
+_FOR_NEWCOMERS: Final = 0.8
+"""Of the room; the rest is for those who were turned away before."""
+_OF_DEADLINE: Final = 0.8
+"""Predicted work fills no more of the time until a deadline: predictions err."""
+LONGEST_WAIT_S: Final = 60
+"""Clients of OpenAI wait no longer, and come back much earlier when they are told to."""
 
 
 class Overloaded(Exception):  # noqa: N818 - says what is the matter, not that it is our error
@@ -26,11 +39,13 @@ class Overloaded(Exception):  # noqa: N818 - says what is the matter, not that i
 class Admission:
     """Counts the work that was let in and is not done yet. Safe to use from several threads."""
 
-    def __init__(self, *, max_backlog_s: float) -> None:
+    def __init__(self, *, max_backlog_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is let in that would be done later than that; a first piece of work always is."""
-        self._max_backlog_s = max_backlog_s
+        self._max_backlog_s, self._clock = max_backlog_s, clock
         self._backlog = 0.0
         self._work = self._seconds = 0.0
+        self._settled = clock()
+        self._promises: deque[tuple[float, float]] = deque()
         self._lock = threading.Lock()
 
     @property
@@ -40,50 +55,77 @@ class Admission:
 
     @property
     def rate(self) -> float | None:
-        """Pixels times steps in a second; None as long as nothing was measured."""
-        return self._work / self._seconds if self._seconds > 0 else None
+        """Pixels times steps in a second; None as long as nothing was done."""
+        return self._work / self._seconds if self._work > 0 else None
 
-    def admit(self, cost: float, *, within_s: float = math.inf) -> Reservation:
-        """Let in some work, which should be done in so many seconds.
+    def admit(self, cost: float, *, within_s: float = math.inf, came_back: bool = False) -> Reservation:
+        """Let in some work.
+
+        Args:
+            cost: in pixels times steps.
+            within_s: seconds in which it should be done.
+            came_back: whether it was turned away before.
 
         Raises:
-            Overloaded: it would not be; when to try again follows from what is to be done before.
+            Overloaded: it would not be done in time; when to try again follows from what is to be done before.
         """
         with self._lock:
-            limit_s, rate = min(self._max_backlog_s, within_s), self.rate
+            self._settle(done=0.0)
+            limit_s = min(self._max_backlog_s, _OF_DEADLINE * within_s)
+            rate = self.rate
             if rate is not None and self._backlog > 0:
                 predicted_s = (self._backlog + cost) / rate
-                if predicted_s > limit_s:
-                    gone_s = self._backlog / rate
-                    wait_s = min(predicted_s - limit_s, gone_s)
-                    raise Overloaded(predicted_s, retry_after_s=max(1, math.ceil(wait_s)))
+                if predicted_s > (limit_s if came_back else _FOR_NEWCOMERS * limit_s):
+                    raise Overloaded(predicted_s, retry_after_s=self._promise(cost, limit_s=limit_s, rate=rate))
             self._backlog += cost
         return Reservation(self, cost)
 
-    def measured(self, work: float, *, seconds: float) -> None:
-        """So much work took so long."""
-        with self._lock:
-            kept = math.exp(-seconds / _MEMORY_S)
-            self._work, self._seconds = kept * self._work + work, kept * self._seconds + seconds
-
-    def release(self, cost: float) -> None:
+    def release(self, cost: float, *, done: bool) -> None:
         """So much work is done, or will not be done."""
         with self._lock:
+            self._settle(done=cost if done else 0.0)
             self._backlog -= cost
+
+    def _settle(self, *, done: float) -> None:
+        """Measure the time since the last change."""
+        now = self._clock()
+        if self._backlog > 0:
+            seconds = now - self._settled
+            kept = math.exp(-seconds / _MEMORY_S)
+            self._work = kept * self._work + self._backlog * done
+            self._seconds = kept * self._seconds + self._backlog * seconds
+        self._settled = now
+
+    def _promise(self, cost: float, *, limit_s: float, rate: float) -> int:
+        """Seconds until there is room for some work, behind everybody else who was told to come back."""
+        now = self._clock()
+        while self._promises and self._promises[0][0] <= now:
+            self._promises.popleft()
+        before_s = (self._backlog + sum(promised for _, promised in self._promises)) / rate
+        wait_s = math.ceil(min(before_s, max(1.0, before_s + cost / rate - limit_s)))
+        if wait_s >= LONGEST_WAIT_S:
+            return LONGEST_WAIT_S
+        self._promises.append((now + max(1, wait_s), cost))
+        return max(1, wait_s)
 
 
 class Reservation:
-    """Work that was let in."""
+    """Work that was let in. Safe to use from several threads."""
 
     def __init__(self, admission: Admission, cost: float) -> None:
         self._admission, self._left = admission, cost
+        self._lock = threading.Lock()
 
     def spend(self, cost: float) -> None:
         """So much of it is done."""
-        part = min(cost, self._left)
-        self._left -= part
-        self._admission.release(part)
+        self._release(cost, done=True)
 
     def close(self) -> None:
         """The rest will not be done."""
-        self.spend(self._left)
+        self._release(math.inf, done=False)
+
+    def _release(self, cost: float, *, done: bool) -> None:
+        with self._lock:
+            part = min(cost, self._left)
+            self._left -= part
+        self._admission.release(part, done=done)

@@ -9,8 +9,9 @@ import asyncio
 import copy
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,17 @@ class Timings:
     rows: tuple[int, ...]
     """How many pictures took each of these steps together, this one included."""
     decode_s: float
+    """As long as all took that were decoded together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Developed:
+    """Latents as a picture."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3)."""
+    seconds: float
+    """Decoding it, with all that were decoded together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +88,15 @@ class Commission:
         self.order, self.reservation = order, reservation
         self.previews = preview_steps(order.num_inference_steps, num_previews)
         self.asked = time.monotonic()
-        self.is_open = True
+        self._is_open = True
+        self._developing: set[Future[Developed]] = set()
         self._left = len(order.seeds)
         self._inbox: asyncio.Queue[Drawn | Exception] = asyncio.Queue()
         self._events = asyncio.get_running_loop()
 
     def tell(self, news: Drawn | Exception) -> None:
         """From any thread."""
-        if self.is_open:
+        if self._is_open:
             self._events.call_soon_threadsafe(self._inbox.put_nowait, news)
 
     async def hear(self) -> Drawn | None:
@@ -96,10 +109,19 @@ class Commission:
         self._left -= news.partial is None
         return news
 
+    def develop(self, developing: Future[Developed], tell: Callable[[Future[Developed]], None]) -> None:
+        """Somebody waits for this picture, and ``tell`` hears of it; from the loop's thread."""
+        self._developing.add(developing)
+        developing.add_done_callback(tell)
+        if not self._is_open:
+            developing.cancel()
+
     def close(self) -> None:
         """Nobody waits any more."""
-        self.is_open = False
+        self._is_open = False
         self.reservation.close()
+        for developing in tuple(self._developing):
+            developing.cancel()
 
 
 class Sitting:
@@ -112,40 +134,44 @@ class Sitting:
         *,
         walk: Walk,
         preparation: Preparation,
-        decode: Callable[[Walk], NDArray[np.uint8]],
-        decoder: Executor,
+        develop: Callable[[Walk], Future[Developed]],
     ) -> None:
         self.commission, self.walk = commission, walk
-        self._index = index
-        self._preparation, self._decode, self._decoder = preparation, decode, decoder
+        self._index, self._preparation, self._develop = index, preparation, develop
         self._turns: list[Turn] = []
 
     def stepped(self, turn: Turn, *, steps_left: int) -> None:
-        order = self.commission.order
         self._turns.append(turn)
-        self.commission.reservation.spend(order.height * order.width)
+        self._spend()
         if steps_left == 0 or len(self._turns) in self.commission.previews:
             # The walk goes on while its preview is decoded: what is shown is where it stands now.
-            self._decoder.submit(self._show, copy.copy(self.walk), done=steps_left == 0)
+            walk = copy.copy(self.walk)
+            self.commission.develop(self._develop(walk), partial(self._show, walk, done=steps_left == 0))
 
     def failed(self, error: Exception) -> None:
         self.commission.tell(error)
 
-    def _show(self, walk: Walk, *, done: bool) -> None:
-        if not self.commission.is_open:
+    def _show(self, walk: Walk, developing: Future[Developed], *, done: bool) -> None:
+        if developing.cancelled():
             return
-        began = time.monotonic()
-        try:
-            pixels = self._decode(walk)
-        except Exception as error:  # noqa: BLE001 - whoever waits hears of it
+        error = developing.exception()
+        if error is not None:
+            assert isinstance(error, Exception), "decoding raises nothing else"
             self.commission.tell(error)
             return
-        drawn = Drawn(self._index, pixels, sigmas=walk.sigmas)
+        developed = developing.result()
+        drawn = Drawn(self._index, developed.pixels, sigmas=walk.sigmas)
         if done:
-            drawn = replace(drawn, timings=self._timings(decode_s=time.monotonic() - began))
+            self._spend()
+            drawn = replace(drawn, timings=self._timings(decode_s=developed.seconds))
         else:
             drawn = replace(drawn, partial=self.commission.previews.index(walk.step))
         self.commission.tell(drawn)
+
+    def _spend(self) -> None:
+        """A step is done, or what counts as one."""
+        order = self.commission.order
+        self.commission.reservation.spend(order.height * order.width)
 
     def _timings(self, *, decode_s: float) -> Timings:
         before = self._turns[0].began - self.commission.asked

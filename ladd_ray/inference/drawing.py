@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from PIL import Image
@@ -72,6 +73,12 @@ class TaskPipeline(ABC):
     def make_rows_independent(self) -> None:
         """Let a picture be the same alone and in any batch, bit for bit; see ``models.independent_rows``."""
         make_rows_independent(self._denoiser)
+        self.prompt_encoder.make_rows_independent()
+        self.autoencoder.make_rows_independent()
+
+    def compile_blocks(self, *, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Let every block of the network be compiled when it first draws; see ``SD3Denoiser.compile_blocks``."""
+        self._denoiser.compile_blocks(backend=backend)
 
     def generate(
         self,

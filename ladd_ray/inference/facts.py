@@ -34,6 +34,8 @@ class ModelFacts:
     most_steps: int
     knobs: Knobs | None
     """Guidance that may be chosen; None where it was fixed by distillation."""
+    version: str | None = None
+    """Of a registered model, such as models:/stickers/3."""
 
 
 def facts_of(pipeline: TaskPipeline, *, fingerprint: str) -> ModelFacts:

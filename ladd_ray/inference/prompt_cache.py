@@ -1,11 +1,7 @@
-"""Encoded prompts that are likely to be asked for again.
-
-Prompts are encoded one at a time, so that an embedding never depends on which others came with it.
-"""
+"""Encoded prompts that are likely to be asked for again."""
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -23,23 +19,29 @@ class Encoded(NamedTuple):
 
 
 class PromptCache:
-    """The prompts used last. Safe to use from several threads."""
+    """The prompts used last. For one thread."""
 
     def __init__(self, encode: Callable[[Sequence[str]], Condition], *, size: int) -> None:
         """Keep so many prompts of an encoder; 0 keeps none."""
         self._encode, self._size = encode, size
         self._kept: OrderedDict[str, Condition] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def __call__(self, prompt: str) -> Encoded:
-        """The encoded prompt."""
-        with self._lock:
-            if prompt in self._kept:
-                self._kept.move_to_end(prompt)
-                return Encoded(self._kept[prompt], hit=True)
-        encoded = self._encode([prompt])
-        with self._lock:
-            self._kept[prompt] = encoded
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        return Encoded(encoded, hit=False)
+    def __call__(self, prompts: Sequence[str]) -> list[Encoded]:
+        """The encoded prompts; those that are not there yet are encoded together."""
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
+        if missing:
+            self._kept |= zip(missing, _rows(self._encode(missing)), strict=True)
+        found = [Encoded(self._kept[prompt], hit=prompt not in missing) for prompt in prompts]
+        for prompt in prompts:
+            self._kept.move_to_end(prompt)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return found
+
+
+def _rows(encoded: Condition) -> list[Condition]:
+    """Copies, so that a prompt that is kept does not keep all those that came with it."""
+    return [
+        Condition(embeds.clone(), pooled.clone())
+        for embeds, pooled in zip(encoded.prompt_embeds.split(1), encoded.pooled_prompt_embeds.split(1), strict=True)
+    ]

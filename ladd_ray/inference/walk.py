@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from ladd_ray.inference.tasks import Given, prepare_edit, prepare_generate, prep
 from ladd_ray.interfaces import Condition
 
 Task = Literal["generate", "edit", "inpaint"]
+
+_DECODED_PIXELS: Final = 1024 * 1024
+"""To decode at once: an autoencoder's activations are the largest of all networks here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +49,16 @@ class Order:
     """What to edit (H, W, 3)."""
     hole: NDArray[np.bool_] | None = None
     """Where to fill it (H, W), True in the hole."""
+    model: str | None = None
+    """Fingerprint of the model whose facts it was checked against; None of an order to whoever draws."""
+
+    came_back: bool = False
+    """Whether it was turned away before, when there was too much to do."""
 
     @property
     def cost(self) -> int:
-        """Work to do, in pixels times steps."""
-        return self.height * self.width * self.num_inference_steps * len(self.seeds)
+        """Work to do, in pixels times steps; decoding counts as one more step."""
+        return self.height * self.width * (self.num_inference_steps + 1) * len(self.seeds)
 
 
 @dataclass(eq=False)
@@ -142,7 +150,9 @@ def advance(pipeline: TaskPipeline, walks: Sequence[Walk]) -> None:
         walk.x0, walk.x_sigma, walk.step = own_x0, own_x, walk.step + 1
 
 
-def picture(pipeline: TaskPipeline, walk: Walk) -> NDArray[np.uint8]:
-    """What a walk has come to (H, W, 3), with every given pixel outside of the hole as it was."""
-    drawn: NDArray[np.uint8] = walk.given.kept(decode(pipeline.autoencoder, walk.x0))[0]
-    return drawn
+def pictures(pipeline: TaskPipeline, walks: Sequence[Walk]) -> list[NDArray[np.uint8]]:
+    """What walks of one shape have come to (H, W, 3) each, with every given pixel outside of a hole as it was."""
+    given = walks[0].given
+    at_once = max(1, _DECODED_PIXELS // (given.height * given.width))
+    drawn = decode(pipeline.autoencoder, torch.cat([walk.x0 for walk in walks]), batch_size=at_once)
+    return [walk.given.kept(drawn[place : place + 1])[0] for place, walk in enumerate(walks)]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ladd_ray.config import Precision
 from ladd_ray.models.folder import dtype_of, local_name
+from ladd_ray.models.independent_rows import make_rows_independent
 
 
 class Autoencoder:
@@ -48,6 +49,10 @@ class Autoencoder:
         if activation_checkpointing:
             vae.enable_gradient_checkpointing()
         return cls(vae, device=device)
+
+    def make_rows_independent(self) -> None:
+        """Let a picture be the same alone and in any batch, bit for bit; see ``models.independent_rows``."""
+        make_rows_independent(self._vae)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(c, h/f, w/f) of an image of that size."""

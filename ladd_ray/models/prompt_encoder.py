@@ -15,6 +15,7 @@ from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from ladd_ray.config import Precision
 from ladd_ray.interfaces import Condition
 from ladd_ray.models.folder import T5_TOKENS, dtype_of, local_name, require_sd3, shape_config
+from ladd_ray.models.independent_rows import make_rows_independent
 
 
 class PromptEncoder:
@@ -32,9 +33,10 @@ class PromptEncoder:
         longest = pipeline.tokenizer_3.model_max_length if pipeline.tokenizer_3 is not None else 0
         self.max_sequence_length = min(max_sequence_length, longest)
         """T5 tokens; 0 without a T5, in whose place the stock pipeline would append as many zero tokens."""
-        for tower in (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3):
-            if tower is not None:
-                tower.requires_grad_(False).eval().to(self._device)
+        towers = pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3
+        self._towers = [tower for tower in towers if tower is not None]
+        for tower in self._towers:
+            tower.requires_grad_(False).eval().to(self._device)
 
     @classmethod
     def from_pretrained(
@@ -54,6 +56,11 @@ class PromptEncoder:
             local_name(path), transformer=shell, vae=None, dtype=dtype_of(precision), **absent
         )
         return cls(pipeline, device=device, max_sequence_length=max_sequence_length)
+
+    def make_rows_independent(self) -> None:
+        """Let a prompt be the same alone and in any batch, bit for bit; see ``models.independent_rows``."""
+        for tower in self._towers:
+            make_rows_independent(tower)
 
     @property
     def token_limit(self) -> int:

@@ -6,9 +6,10 @@ p pooled width, d hidden width of the transformer; an image token is a patch of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import islice
+from typing import Any
 
 import torch
 from diffusers import SD3Transformer2DModel
@@ -20,6 +21,8 @@ from ladd_ray.algorithm.strengths import NUM_FEATURES
 from ladd_ray.algorithm.tasks import generate_channels
 from ladd_ray.models.strengths import StrengthEmbedding
 
+_MOST_COMPILATIONS = 64
+"""Of all blocks together, before what is new is not compiled any more."""
 TIMESTEPS = 1000
 """The transformer was trained on timestep = 1000 sigma; nothing outside this folder says timestep."""
 
@@ -139,6 +142,16 @@ class SD3Denoiser(SD3Module):
                 return_dict=False,
             )[0]
         return velocity.to(x_sigma.dtype)
+
+    def compile_blocks(self, *, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile block by block: they are alike, and what was compiled for one serves all.
+
+        It serves every number of rows and every size too, but for a single row, which is compiled apart. So are the
+        first block, the last one and those with a second attention; numbers that happen to be equal at first cost
+        another time.
+        """
+        for block in self.transformer.transformer_blocks:
+            block.compile(dynamic=True, backend=backend, recompile_limit=_MOST_COMPILATIONS)
 
     @property
     def judged_prompt_size(self) -> int:

@@ -35,7 +35,7 @@ class Strengths(NamedTuple):
 
     def rows(self, count: int, *, device: torch.device | str = "cpu") -> Tensor:
         """For every row of a batch (count, 2)."""
-        return torch.tensor([self], device=device).expand(count, 2)
+        return torch.tensor([self], dtype=torch.float32, device=device).expand(count, 2)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,13 @@ def ray_delivery() -> Deliver:
     return deliver
 
 
+def ray_announcement() -> Callable[[Mapping[str, float]], None]:
+    """Scores to the driver by Ray Train; collective."""
+    from ray import train
+
+    return lambda scores: train.report(dict(scores))
+
+
 def keep_locally(root: Path, *, to_keep: int) -> Deliver:
     """Delivery without Ray: move the directory into ``root`` and drop the oldest."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ladd_ray.config import JobConfig
+
+if TYPE_CHECKING:
+    from ray.train import UserCallback
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +105,21 @@ def require_resources(config: ClusterConfig, *, beside: int = 0) -> None:
         time.sleep(5)
 
 
-def train_on_cluster(config: JobConfig, worker: Callable[[dict[str, Any]], None], settings: dict[str, Any]) -> None:
-    """Run ``worker(settings)`` on all workers of the job; a failed one restarts them from the last checkpoint."""
+def train_on_cluster(
+    config: JobConfig,
+    worker: Callable[[dict[str, Any]], None],
+    settings: dict[str, Any],
+    *,
+    callbacks: Sequence[UserCallback] = (),
+) -> None:
+    """Run ``worker(settings)`` on all workers of the job; a failed one restarts them from the last checkpoint.
+
+    Args:
+        config: of the job.
+        worker: what each of them does.
+        settings: what they are told.
+        callbacks: hear of what the workers report.
+    """
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -123,6 +139,8 @@ def train_on_cluster(config: JobConfig, worker: Callable[[dict[str, Any]], None]
             storage_path=str(run.path),
             failure_config=FailureConfig(max_failures=run.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=run.checkpoints_to_keep),
+            # Ray's annotation still names the callbacks of its first version.
+            callbacks=list(callbacks),  # type: ignore[arg-type]
         ),
     )
     trainer.fit()

@@ -14,6 +14,7 @@ from ladd_ray.training.checkpoints import CheckpointKeeper
 from ladd_ray.training.feeds import Pace, open_feed
 from ladd_ray.training.health import Gates
 from ladd_ray.training.methods import Method, StepReport, build_method
+from ladd_ray.training.milestones.scoring import Milestones
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +22,24 @@ METRIC_PREFIXES = {"heads": "discriminator"}
 """What the metrics of a network are called, where it is not the network's own name."""
 
 
-def distill(config: Config, *, engine: Engine, latents: Path, keeper: CheckpointKeeper, tracker: Tracker) -> Method:
+def distill(
+    config: Config,
+    *,
+    engine: Engine,
+    latents: Path,
+    keeper: CheckpointKeeper,
+    tracker: Tracker,
+    milestones: Milestones | None = None,
+) -> Method:
     """Train from the newest checkpoint to the last step; returns the method with its trained networks.
+
+    Args:
+        config: of the run.
+        engine: where the networks live.
+        latents: the training set.
+        keeper: of the checkpoints.
+        tracker: hears of all numbers.
+        milestones: scores on the way, before the checkpoint of the same step; None for none.
 
     Raises:
         CollapseError: the run is not worth going on with.
@@ -33,7 +50,7 @@ def distill(config: Config, *, engine: Engine, latents: Path, keeper: Checkpoint
     _require_agreement(method, engine)
     feed = open_feed(config, latents)
     gates = Gates(config.health)
-    progress = Progress(config.run.steps, step=first_step) if engine.rank == 0 else None
+    progress = Progress(config.run.steps, name=config.run.name, step=first_step) if engine.rank == 0 else None
     pace = Pace(feed, config.run.global_batch_size, step=first_step)
     for step in range(first_step, config.run.steps):
         for micro_step in range(config.run.gradient_accumulation_steps):
@@ -46,6 +63,9 @@ def distill(config: Config, *, engine: Engine, latents: Path, keeper: Checkpoint
             if progress:
                 progress.update(done, metrics)
             gates.check(metrics, engine, step=done)
+        if milestones and milestones.due(done):
+            milestones.reach(method.student, tracker, step=done)
+            pace.restart(done)
         if done % config.run.checkpoint_every == 0 or done == config.run.steps:
             keeper.save(method.trainable, step=done, tracker=tracker)
     if progress:

@@ -20,7 +20,7 @@ from ladd_ray.tracking import flatten
 
 CONFIG_NAME = "config.json"
 OPERATIONAL = {
-    "recipe", "tracking", "health", "run.name", "run.directory", "run.num_workers", "run.device",
+    "recipe", "tracking", "health", "milestones", "run.name", "run.directory", "run.num_workers", "run.device",
     "run.threads_per_worker", "run.checkpoint_every", "run.checkpoints_to_keep", "run.max_failures",
     "run.cluster_timeout_s",
     "teacher.path", "data.latents", "data.synthesis_batch_size", "data.store_prompt_embeds",

@@ -15,11 +15,18 @@ from ladd_ray.config import Config, JobConfig, RunConfig
 from ladd_ray.engine.local import LocalEngine
 from ladd_ray.interfaces import Engine, Tracker
 from ladd_ray.tracking import MlflowTracker, NullTracker
-from ladd_ray.training.checkpoints import CheckpointKeeper, Deliver, keep_locally, ray_delivery
+from ladd_ray.training.checkpoints import (
+    CheckpointKeeper,
+    Deliver,
+    keep_locally,
+    ray_announcement,
+    ray_delivery,
+)
 from ladd_ray.training.collapse import reported_collapse
 from ladd_ray.training.health import CollapseError
 from ladd_ray.training.loop import distill
 from ladd_ray.training.methods import Method
+from ladd_ray.training.milestones.scoring import Announce, Milestones
 from ladd_ray.training.run_folder import RunFolder, identity_hash
 from ladd_ray.training.sampler import worker_device
 from ladd_ray.training.student_export import export_student
@@ -71,33 +78,58 @@ def workplace(
 
 def train_worker(settings: Mapping[str, Any]) -> None:
     """What Ray Train runs on every worker; ``settings`` come from ``worker_settings``."""
-    run_worker(settings, deliver=ray_delivery())
+    run_worker(settings, deliver=ray_delivery(), announce=ray_announcement())
 
 
-def worker_settings(config: Config, *, teacher: str, latents: Path) -> dict[str, Any]:
-    """A plain dictionary, so that Ray can show and store it."""
-    return {"config": config.model_dump(mode="json"), "teacher": teacher, "latents": str(latents)}
+def worker_settings(config: Config, *, teacher: str, latents: Path, reference: Path | None = None) -> dict[str, Any]:
+    """A plain dictionary, so that Ray can show and store it.
+
+    Args:
+        config: of the run.
+        teacher: its fingerprint.
+        latents: the training set.
+        reference: what milestones compare with; None where there are none.
+    """
+    return {
+        "config": config.model_dump(mode="json"),
+        "teacher": teacher,
+        "latents": str(latents),
+        "reference": None if reference is None else str(reference),
+    }
 
 
-def run_worker(settings: Mapping[str, Any], *, deliver: Deliver | None = None) -> None:
+def run_worker(
+    settings: Mapping[str, Any], *, deliver: Deliver | None = None, announce: Announce | None = None
+) -> None:
     """Train this worker's share; without ``deliver`` as the only worker, in this process.
 
     A run that collapses leaves a report in place of an export; see ``collapse.require_no_collapse``.
+
+    Args:
+        settings: from ``worker_settings``.
+        deliver: takes the checkpoints.
+        announce: hears of the milestones.
     """
     config = Config.model_validate(settings["config"])
-    teacher = settings["teacher"]
+    teacher, reference = settings["teacher"], settings["reference"]
     with (
         # Ray would start workers that raise again, and they would collapse again: the driver reads the report.
         suppress(CollapseError),
         workplace(config, teacher=teacher, noise_levels=config.noise.levels, deliver=deliver) as place,
         reported_collapse(place.folder, place.tracker, rank=place.engine.rank),
     ):
+        milestones = None
+        if reference is not None:
+            milestones = Milestones(
+                config, place.engine, reference=Path(reference), folder=place.folder, announce=announce
+            )
         method = distill(
             config,
             engine=place.engine,
             latents=Path(settings["latents"]),
             keeper=place.keeper,
             tracker=place.tracker,
+            milestones=milestones,
         )
         _export(config, method, place.folder, engine=place.engine, teacher=teacher)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,22 @@ KNOBS = Knobs(text=Knob(1.5, 5.0, 3.0), image=Knob(1.0, 2.5, 1.5))
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 
 
-def export_tiny(source: Path, folder: Path, *, student: bool = True, knobs: Knobs | None = None) -> Path:
-    """A three-task model: a student of four steps, with or without knobs, or a model of many."""
+def export_tiny(
+    source: Path,
+    folder: Path,
+    *,
+    student: bool = True,
+    knobs: Knobs | None = None,
+    levels: Sequence[float] = LEVELS,
+) -> Path:
+    """A three-task model: a student of one step a level, with or without knobs, or a model of many."""
     generator = torch.Generator().manual_seed(0)
     transformer = widen(load_transformer(source, precision="fp32"))
     width = int(transformer.config.pooled_projection_dim)
     embedding = None if knobs is None else StrengthEmbedding(width, knobs=knobs)
     state = SD3Denoiser(transformer, strengths=embedding).state_dict()
     moved = {name: weight + 0.05 * torch.randn(weight.shape, generator=generator) for name, weight in state.items()}
-    return export_pipeline(source, moved, folder, levels=LEVELS if student else None, provenance={}, knobs=knobs)
+    return export_pipeline(source, moved, folder, levels=levels if student else None, provenance={}, knobs=knobs)
 
 
 def photo(seed: int = 0, *, height: int = 64, width: int = 64) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ladd_ray.inference import Pipeline, TeacherPipeline
 from ladd_ray.inference.drawing import TaskPipeline
-from ladd_ray.inference.walk import Order, Walk, advance, begin, picture
+from ladd_ray.inference.walk import Order, Walk, advance, begin, pictures
 from tests.inference.models import KNOBS, export_tiny, hole, photo
 
 GENERATE = Order("generate", "a red apple", 64, 64, seeds=(5,), num_inference_steps=4)
@@ -47,7 +47,7 @@ def drawn(pipeline: TaskPipeline, walks: Sequence[Walk]) -> list[NDArray[np.uint
     """All walks to their end, each forward with everybody who still has a step to do."""
     while going := [walk for walk in walks if walk.steps_left]:
         advance(pipeline, going)
-    return [picture(pipeline, walk) for walk in walks]
+    return [pictures(pipeline, [walk])[0] for walk in walks]
 
 
 def by_pipeline(pipeline: TaskPipeline, order: Order) -> NDArray[np.uint8]:
@@ -122,7 +122,7 @@ def test_many_seeds_are_many_orders_of_one_seed(student: Pipeline) -> None:
 def test_pixels_outside_of_the_hole_stay_from_the_first_preview_on(student: Pipeline) -> None:
     (walk,) = start(student, FILL)
     advance(student, [walk])
-    assert np.array_equal(picture(student, walk)[~hole()], photo(2)[~hole()])
+    assert np.array_equal(pictures(student, [walk])[0][~hole()], photo(2)[~hole()])
 
 
 def test_other_sizes_walk_too(student: Pipeline) -> None:
@@ -132,8 +132,8 @@ def test_other_sizes_walk_too(student: Pipeline) -> None:
     assert np.array_equal(drawn(student, [walk])[0], by_pipeline(student, order))
 
 
-def test_cost_counts_pixels_steps_and_pictures() -> None:
-    assert replace(GENERATE, height=48, seeds=(1, 2, 3)).cost == 48 * 64 * 4 * 3
+def test_cost_counts_pixels_steps_with_decoding_and_pictures() -> None:
+    assert replace(GENERATE, height=48, seeds=(1, 2, 3)).cost == 48 * 64 * (4 + 1) * 3
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def test_dry_run_prints_arms_and_time_and_leaves_nothing(run: Run, tiny_folder: 
     assert code == 0
     printed, plan = out.split("\n\n", maxsplit=1)
     assert CompareConfig.model_validate(json.loads(printed)).studies == ("methods",)
-    assert "ladd, add, lcm" in plan and "3 runs of 120 s on 2 threads" in plan and "min of training" in plan
+    assert (
+        "ladd, add, lcm" in plan and "3 runs of 240 s on 1 thread each, 2 at once" in plan and "min of training" in plan
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ladd_ray.models import independent_rows
+from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.folder import load_transformer
 from ladd_ray.models.independent_rows import make_rows_independent
+from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
 
 ROWS = 6
@@ -69,3 +72,37 @@ def test_subclasses_stay_what_they_are() -> None:
     assert isinstance(network[0], Own)
     rows = torch.randn(4, 3)
     assert torch.allclose(network(rows), rows @ network[1].weight.T)
+
+
+def test_pictures_and_prompts_are_the_same_alone_and_in_any_batch(tiny_folder: Path) -> None:
+    autoencoder = Autoencoder.from_pretrained(tiny_folder, precision="fp32", device="cpu")
+    encoder = PromptEncoder.from_pretrained(tiny_folder, precision="fp32", device="cpu")
+    autoencoder.make_rows_independent()
+    encoder.make_rows_independent()
+    generator = torch.Generator().manual_seed(2)
+    for height, width in ((8, 8), (4, 10)):
+        latents = torch.randn(17, 16, height, width, generator=generator)
+        images = torch.randn(17, 3, 8 * height, 8 * width, generator=generator)
+        for code, batch in ((autoencoder.decode, latents), (autoencoder.encode, images)):
+            together = code(batch)
+            assert all(torch.equal(code(batch[-count:]), together[-count:]) for count in (1, 2, 3, 7, 16))
+    prompts = ["a red apple", "two blue cat", "a dog"]
+    together = encoder.encode(prompts)
+    for row, prompt in enumerate(prompts):
+        alone = encoder.encode([prompt])
+        assert torch.equal(alone.prompt_embeds[0], together.prompt_embeds[row])
+        assert torch.equal(alone.pooled_prompt_embeds[0], together.pooled_prompt_embeds[row])
+
+
+@pytest.mark.parametrize(
+    ("layer", "batch"), [(nn.Linear(24, 40), torch.randn(9, 5, 24)), (nn.Conv2d(3, 5, 3), torch.randn(9, 3, 6, 6))]
+)
+def test_where_rows_do_not_agree_they_are_taken_one_by_one(
+    layer: nn.Module, batch: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, expected = nn.Sequential(layer), layer(batch)
+    monkeypatch.setattr(independent_rows, "rows_agree", lambda _: False)
+    make_rows_independent(network)
+    assert type(network[0]).__name__.startswith("Row")
+    assert torch.allclose(network(batch), expected, atol=1e-5)
+    assert torch.equal(network(batch[3:4]), network(batch)[3:4])

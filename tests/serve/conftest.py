@@ -7,10 +7,12 @@ from pathlib import Path
 
 import openai
 import pytest
+from mlflow import MlflowClient
 
+from ladd_ray.registry import Registry
 from serve.settings import BatchSettings, EndpointSettings, Limits, ModelSettings
 from tests.inference.models import KNOBS, export_tiny
-from tests.serve.endpoints import KEY, plain_endpoint
+from tests.serve.endpoints import KEY, plain_endpoint, ray_application, ray_serving
 
 
 @pytest.fixture(scope="package")
@@ -36,10 +38,50 @@ def settings(student_folder: Path, tiny_folder: Path, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="package")
-def address(settings: EndpointSettings) -> Iterator[str]:
-    """One endpoint for all tests of this folder, in this process without Ray."""
-    with plain_endpoint(settings) as found:
+def serving() -> Iterator[str]:
+    """The address of a real Ray Serve without applications, on a cluster of its own."""
+    with ray_serving() as found:
         yield found
+
+
+@pytest.fixture(scope="package")
+def ray_endpoint(serving: str, settings: EndpointSettings) -> Iterator[str]:
+    """The address of an endpoint on it."""
+    with ray_application(settings):
+        yield serving
+
+
+@pytest.fixture(scope="package", params=["plain", pytest.param("ray", marks=pytest.mark.slow)])
+def address(request: pytest.FixtureRequest, settings: EndpointSettings) -> Iterator[str]:
+    """One endpoint for all tests of this folder: in this process without Ray, and on a real Ray Serve."""
+    if request.param == "plain":
+        with plain_endpoint(settings) as found:
+            yield found
+    else:
+        yield request.getfixturevalue("ray_endpoint")
+
+
+@pytest.fixture(scope="package")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """An MLflow of its own."""
+    root = tmp_path_factory.mktemp("registry")
+    return Registry(f"sqlite:///{root / 'mlflow.db'}", cache=root / "cache")
+
+
+@pytest.fixture(scope="package")
+def mlflow_run(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run that keeps files."""
+    client = MlflowClient(registry.uri)
+    location = tmp_path_factory.mktemp("artifacts").as_uri()
+    run_id: str = client.create_run(client.create_experiment("tests", artifact_location=location)).info.run_id
+    return run_id
+
+
+@pytest.fixture
+def champion(registry: Registry, mlflow_run: str, student_folder: Path) -> str:
+    """What names the registered student now."""
+    registry.register(student_folder, name="tiny", run_id=lambda: mlflow_run, tags={}, alias="champion")
+    return "models:/tiny@champion"
 
 
 @pytest.fixture(scope="package")

@@ -20,10 +20,12 @@ from serve.artist import LocalArtist
 from serve.gateway import Gateway
 from serve.guards import key_digests
 from serve.loading import load, open_studio, warm_up
+from serve.page import add_page
 from serve.routes import make_app
 from serve.settings import EndpointSettings
 
 HOST = "127.0.0.1"
+_ATTEMPTS = 5
 KEY = "sk-test"
 """One of the bearer tokens that they ask for."""
 
@@ -41,6 +43,8 @@ def plain_endpoint(settings: EndpointSettings) -> Iterator[str]:
         max_body_bytes=settings.limits.max_body_bytes,
         key_digests=key_digests(settings.api_keys_file),
     )
+    if settings.page:
+        add_page(app, max_pixels=settings.limits.max_pixels, key_digests=key_digests(settings.api_keys_file))
     try:
         with running(app) as address:
             yield address
@@ -66,20 +70,57 @@ def running(app: FastAPI) -> Iterator[str]:
 
 
 @contextmanager
-def ray_endpoint(settings: EndpointSettings) -> Iterator[str]:
-    """The address of an endpoint on a cluster of its own."""
+def ray_serving() -> Iterator[str]:
+    """The address of a Ray Serve without applications, on a cluster of its own."""
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.control_headers:proxy_middlewares")
-        patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")
-        ray.init(num_cpus=2, include_dashboard=False, logging_level="warning")
+        patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+        # Workers are nicer than everybody else by default: beside other work they would get nothing done.
+        patch.setenv("RAY_worker_niceness", "0")
+        _start_ray()
         try:
             ray_serve.start(http_options={"host": HOST, "port": port})
-            ray_serve.run(build(settings))
             yield f"http://{HOST}:{port}"
         finally:
             ray_serve.shutdown()
             ray.shutdown()
+
+
+def _start_ray() -> None:
+    """A busy machine may need longer than the 30 seconds that Ray gives itself."""
+    for attempt in reversed(range(_ATTEMPTS)):
+        try:
+            ray.init(
+                "local",
+                num_cpus=2,
+                include_dashboard=False,
+                logging_level="warning",
+                log_to_driver=False,
+                _system_config={"metrics_report_interval_ms": 1000},
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not attempt or "timed out" not in str(error):
+                raise
+
+
+@contextmanager
+def ray_application(settings: EndpointSettings, *, name: str = "default", route_prefix: str = "/") -> Iterator[None]:
+    """An endpoint on the Ray Serve that is there."""
+    ray_serve.run(build(settings), name=name, route_prefix=route_prefix)
+    try:
+        yield
+    finally:
+        ray_serve.delete(name)
+
+
+@contextmanager
+def ray_endpoint(settings: EndpointSettings) -> Iterator[str]:
+    """The address of an endpoint on a cluster of its own."""
+    with ray_serving() as address, ray_application(settings):
+        yield address
 
 
 def free_port() -> int:

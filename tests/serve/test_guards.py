@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from serve.control_headers import StripControlHeaders, proxy_middlewares
+from serve.errors import ApiError
 from serve.guards import KEYS_VARIABLE, LimitBody, RequireKey, key_digests
 
 
@@ -27,7 +28,7 @@ class App:
         await send({"type": "http.response.body", "body": b""})
 
 
-def status(app: Any, *, path: str = "/v1/models", headers: dict[str, str] | None = None) -> int:
+def status(app: Any, *, path: str = "/v1/models", root_path: str = "", headers: dict[str, str] | None = None) -> int:
     sent: list[Message] = []
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
 
@@ -37,7 +38,8 @@ def status(app: Any, *, path: str = "/v1/models", headers: dict[str, str] | None
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app({"type": "http", "path": path, "headers": raw, "method": "GET"}, receive, send))
+    scope = {"type": "http", "path": path, "root_path": root_path, "headers": raw, "method": "GET"}
+    asyncio.run(app(scope, receive, send))
     return int(sent[0]["status"])
 
 
@@ -68,6 +70,12 @@ def test_only_the_api_is_guarded_and_only_with_keys(digests: tuple[str, ...]) ->
     assert status(RequireKey(App(), digests=())) == 200
 
 
+def test_the_api_is_guarded_wherever_it_is_mounted(digests: tuple[str, ...]) -> None:
+    guarded = RequireKey(App(), digests=digests)
+    assert status(guarded, path="/pictures/v1/models", root_path="/pictures") == 401
+    assert status(guarded, path="/pictures/health", root_path="/pictures") == 200
+
+
 def test_a_file_without_keys_is_no_open_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEYS_VARIABLE, raising=False)
     assert key_digests(None) == ()
@@ -78,15 +86,48 @@ def test_a_file_without_keys_is_no_open_door(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("declared", "expected"), [("8", 200), ("9", 413), ("-1", 413), ("many", 413), ("1" * 30, 413)]
+    ("declared", "expected"), [("8", 200), ("9", 413), ("-1", 413), ("many", 413), ("1" * 5000, 413), ("\u00b2", 413)]
 )
 def test_bodies_are_refused_by_what_they_declare(declared: str, expected: int) -> None:
-    assert status(LimitBody(App(), max_bytes=8), headers={"Content-Length": declared}) == expected
+    assert status(LimitBody(App(), max_bytes=8, within_s=9), headers={"Content-Length": declared}) == expected
+
+
+def test_bodies_share_the_memory_there_is() -> None:
+    """Of sixteen of the largest; the next one is asked to come back, and finds room when another one is through."""
+
+    async def crowd() -> list[int]:
+        gate = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await gate.wait()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"x" * 8, "more_body": False}
+
+        async def one() -> int:
+            try:
+                await guarded({"type": "http", "path": "/", "headers": []}, receive, receive)  # type: ignore[arg-type]
+            except ApiError as error:
+                return error.refusal.status
+            return 200
+
+        guarded = LimitBody(app, max_bytes=8, within_s=9)
+        holding = [asyncio.create_task(one()) for _ in range(16)]
+        await asyncio.sleep(0.05)
+        found = [await one()]
+        gate.set()
+        return [*found, *await asyncio.gather(*holding), await one()]
+
+    assert asyncio.run(crowd()) == [429, *[200] * 17]
 
 
 def test_headers_that_switch_limits_off_are_taken_away() -> None:
     app = App()
     headers = {"X-Request-Timeout-Seconds": "0", "x-request-disconnect-disabled": "?1", "x-request-id": "a"}
+    headers |= {"serve_multiplexed_model_id": "a", "Serve-Multiplexed-Model-Id": "b", "x-session-id": "c"}
     assert status(StripControlHeaders(app), headers=headers) == 200
     assert app.scope["headers"] == [(b"x-request-id", b"a")]
+    assert status(StripControlHeaders(app), headers={"x-request-id": "\u00e4"}) == 200
+    assert app.scope["headers"] == []
     assert [middleware.cls for middleware in proxy_middlewares()] == [StripControlHeaders]

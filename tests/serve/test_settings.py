@@ -10,7 +10,8 @@ import yaml
 from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
-from serve.settings import EndpointSettings, ModelSettings
+from serve.app import build
+from serve.settings import BatchSettings, EndpointSettings, ModelSettings
 
 CONFIG = Path(__file__).resolve().parents[2] / "serve" / "config.yaml"
 
@@ -21,10 +22,13 @@ def test_the_example_names_every_setting_at_its_default() -> None:
     assert application.import_path == "serve.app:build"
     found = EndpointSettings.model_validate(application.args)
     default = EndpointSettings()
-    assert (found.batch, found.limits, found.gateways) == (default.batch, default.limits, default.gateways)
+    sections = ("batch", "limits", "registry")
+    (model,) = found.all_models
+    assert all(getattr(found, name) == getattr(default, name) for name in sections)
+    assert model == ModelSettings(name="stickers", path="runs/stickers/export")
     arguments = application.args
-    assert set(arguments["batch"]) == set(type(default.batch).model_fields)
-    assert set(arguments["limits"]) == set(type(default.limits).model_fields)
+    assert all(set(arguments[name]) == set(type(getattr(default, name)).model_fields) for name in sections)
+    assert set(arguments["models"][0]) == set(ModelSettings.model_fields)
     assert schema.http_options.request_timeout_s is not None
     assert schema.http_options.request_timeout_s > default.limits.max_deadline_s
 
@@ -35,6 +39,9 @@ def test_the_example_names_every_setting_at_its_default() -> None:
         ({}, ["sd3-stickers"]),
         ({"model": "runs/stickers/export"}, ["stickers"]),
         ({"model": "/models/my-student"}, ["my-student"]),
+        ({"model": Path("runs/tasks/pipeline")}, ["tasks"]),
+        ({"model": "stabilityai/stable-diffusion-3.5-medium"}, ["stable-diffusion-3.5-medium"]),
+        ({"model": "models:/my-student@champion"}, ["my-student"]),
         ({"models": [{"name": "a"}, {"name": "b", "path": "x"}]}, ["a", "b"]),
     ],
 )
@@ -55,6 +62,8 @@ def test_a_gpu_for_the_short_form() -> None:
         {"models": [{"name": "a"}, {"name": "a"}]},
         {"models": [{"name": "default"}]},
         {"models": [{"name": "a/b"}]},
+        {"models": [{"name": "a", "num_replicas": 3, "max_replicas": 2}]},
+        {"model": "models:/my-student"},
         {"modell": "x"},
         {"batch": {"max_rows": 0}},
     ],
@@ -62,3 +71,17 @@ def test_a_gpu_for_the_short_form() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         EndpointSettings.model_validate(wrong)
+
+
+def test_replicas_are_fixed_or_scaled() -> None:
+    def model_deployment(**scale: Any) -> Any:
+        settings = EndpointSettings(models=(ModelSettings(name="a", **scale),), batch=BatchSettings(max_rows=8))
+        return build(settings)._bound_deployment.init_args[0]["a"]._bound_deployment
+
+    assert model_deployment(num_replicas=2).num_replicas == 2
+    assert model_deployment(num_replicas=2, max_replicas=2)._deployment_config.autoscaling_config is None
+    scaling = model_deployment(num_replicas=1, max_replicas=4)._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.max_replicas, scaling.target_ongoing_requests) == (1, 4, 8)
+    half = model_deployment(num_gpus=0.5, max_replicas=2, target_requests=3.0)
+    assert half.ray_actor_options["num_gpus"] == 0.5
+    assert half._deployment_config.autoscaling_config.target_ongoing_requests == 3

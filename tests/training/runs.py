@@ -12,6 +12,7 @@ from ladd_ray.tracking import LocalHistory
 from ladd_ray.training.checkpoints import CheckpointKeeper, keep_locally
 from ladd_ray.training.loop import distill
 from ladd_ray.training.methods import Method
+from ladd_ray.training.milestones.scoring import Announce, Milestones
 from ladd_ray.training.run_folder import RunFolder, identity_hash
 
 STEPS = 10
@@ -70,8 +71,15 @@ class HistoryTracker:
     def finish(self, *, failed: bool = False) -> None: ...
 
 
-def train(config: Config, latents: Path, *, stop_after: int | None = None) -> Method:
-    """What ``run_worker`` does before the export, without MLflow."""
+def train(
+    config: Config,
+    latents: Path,
+    *,
+    stop_after: int | None = None,
+    reference: Path | None = None,
+    announce: Announce | None = None,
+) -> Method:
+    """What ``run_worker`` does before the export, without MLflow; milestones with a reference only."""
     engine = LocalEngine(
         "cpu",
         total_steps=config.run.steps,
@@ -87,7 +95,10 @@ def train(config: Config, latents: Path, *, stop_after: int | None = None) -> Me
     )
     tracker = HistoryTracker(history(config), stop_after=stop_after)
     history(config).truncate(keeper.step)
-    return distill(config, engine=engine, latents=latents, keeper=keeper, tracker=tracker)
+    milestones = None
+    if reference is not None:
+        milestones = Milestones(config, engine, reference=reference, folder=folder, announce=announce)
+    return distill(config, engine=engine, latents=latents, keeper=keeper, tracker=tracker, milestones=milestones)
 
 
 def history(config: Config) -> LocalHistory:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ladd_ray.config import Config, RunConfig
 from ladd_ray.engine.checkpoint import MANIFEST_NAME, verify
@@ -24,6 +22,16 @@ from ladd_ray.training.student_export import export_student
 
 PIPELINE = "pipeline"
 """Folder of the model inside the checkpoint: it goes when the checkpoint goes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the folder of a run says about itself."""
+
+    config: Config | FinetuneConfig
+    """With the folder where it lies now."""
+    teacher: str
+    """Fingerprint of the model that it started from."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,22 @@ def find_checkpoint(folder: Path) -> RawCheckpoint | None:
     if not (folder / MANIFEST_NAME).is_file():
         return None
     manifest = verify(folder)
-    run = next((parent for parent in folder.resolve().parents if (parent / CONFIG_NAME).is_file()), None)
+    run = next((run for parent in folder.resolve().parents if (run := run_of(parent))), None)
     if run is None:
         raise ValueError(f"{folder} lies in no run, whose {CONFIG_NAME} says how to build it: leave it where it was")
-    document = json.loads((run / CONFIG_NAME).read_text())
-    return RawCheckpoint(
-        folder, manifest.step, run.name, config=_config(document["config"]), teacher=document["teacher_fingerprint"]
-    )
+    return RawCheckpoint(folder, manifest.step, run.config.run.name, config=run.config, teacher=run.teacher)
+
+
+def run_of(folder: Path) -> Run | None:
+    """The run whose folder this is; None where it is none."""
+    document = json.loads(path.read_text()) if (path := folder / CONFIG_NAME).is_file() else {}
+    if "teacher_fingerprint" not in document:
+        return None
+    settings = document["config"]
+    # It may have been moved since.
+    settings["run"] |= {"directory": str(folder.parent), "name": folder.name}
+    kind = Config if "student" in settings else FinetuneConfig
+    return Run(kind.model_validate(settings), teacher=document["teacher_fingerprint"])
 
 
 def exported(checkpoint: RawCheckpoint) -> Path:
@@ -101,11 +118,6 @@ def export_checkpoint(checkpoint: RawCheckpoint) -> None:
     network = build_network(config, engine)
     network.load(checkpoint.path / NETWORK)
     export_model(config, network, checkpoint.pipeline, engine=engine, model=checkpoint.teacher, steps=checkpoint.step)
-
-
-def _config(settings: Mapping[str, Any]) -> Config | FinetuneConfig:
-    kind = Config if "student" in settings else FinetuneConfig
-    return kind.model_validate(settings)
 
 
 def _engine(run: RunConfig) -> Engine:

@@ -9,8 +9,9 @@ from ladd_ray.pretrain_config import FinetuneConfig
 from ladd_ray.training import run_folder
 from ladd_ray.training.cluster import cluster, train_on_cluster
 from ladd_ray.training.finetuning.encoding import ensure_encoded
-from ladd_ray.training.finetuning.preflight import prepare
+from ladd_ray.training.finetuning.preflight import FinetunePlan, prepare
 from ladd_ray.training.finetuning.worker import run_worker, train_worker, worker_settings
+from ladd_ray.training.registration import register_model
 from ladd_ray.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,17 @@ def run(config: FinetuneConfig) -> RunFolder:
     logger.info("%s", plan.describe())
     if folder.metrics.exists():
         logger.info("this run is finished: %s", folder.metrics)
-        return folder
+    else:
+        _train(plan)
+    register_model(config, folder.pipeline)
+    return folder
+
+
+def _train(plan: FinetunePlan) -> None:
+    config = plan.config
     with cluster(config) if config.run.num_workers else nullcontext():
         settings = worker_settings(config, model=plan.model, encoded=ensure_encoded(plan))
         if config.run.num_workers:
             train_on_cluster(config, train_worker, settings)
         else:
             run_worker(settings)
-    return folder

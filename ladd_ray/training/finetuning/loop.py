@@ -67,7 +67,7 @@ def finetune(
     validation = Validation.over(config, encoded)
     empty_prompt = stored.empty_prompt.to(engine.device)
     feed = stored_feed(stream, micro_steps=run.gradient_accumulation_steps, num_steps=run.steps)
-    progress = Progress(run.steps, step=first_step) if engine.rank == 0 else None
+    progress = Progress(run.steps, name=run.name, step=first_step) if engine.rank == 0 else None
     means, pace = TaskMeans(), Pace(feed, run.global_batch_size, step=first_step)
     for step in range(first_step, run.steps):
         for micro_step in range(run.gradient_accumulation_steps):

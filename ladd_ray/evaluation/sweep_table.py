@@ -1,0 +1,89 @@
+"""A sweep as a Markdown table: what it says of its points, ready for a document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ladd_ray.evaluation.protocol import HASH
+from ladd_ray.evaluation.sweep_charts import point_text
+from ladd_ray.evaluation.sweep_study import (
+    DIGITS,
+    Configuration,
+    Interval,
+    advantage,
+    configurations,
+    leader,
+    short_names,
+    studied,
+    value_text,
+    varying,
+)
+from ladd_ray.evaluation.table import markdown_table
+from ladd_ray.sweep_records import SweepRecord, TrialsRecord, read_sweep
+
+NOTHING = "-"
+
+
+def study_table(folder: Path) -> str:
+    """A row for each point: means over the seeds after all steps with their 95 % intervals, and who is level with whom.
+
+    Raises:
+        FileNotFoundError: no sweep lies in ``folder``.
+    """
+    sweep, trials = read_sweep(folder)
+    found = configurations(trials)
+    best, metrics = leader(sweep, found), studied(sweep, found)
+    labels = short_names(varying(sweep))
+    head = [*labels.values(), *metrics, "seeds", f"{sweep.metric} behind the best"]
+    rows = [
+        [
+            *(value_text(one.point[name]) for name in labels),
+            *(_text(one.interval(metric, step=sweep.steps), DIGITS[metric]) for metric in metrics),
+            _seeds(one, sweep),
+            _text(_behind(one, best, sweep=sweep), DIGITS[sweep.metric]),
+        ]
+        for one in found
+    ]
+    verdict = [_verdict(best, found, sweep=sweep)] if best else []
+    return "\n\n".join([*_notes(sweep, trials), markdown_table(head, rows), *verdict]) + "\n"
+
+
+def _notes(sweep: SweepRecord, trials: TrialsRecord) -> Iterator[str]:
+    base = ", ".join(f"{name} = {value_text(value)}" for name, value in sweep.base.items())
+    yield (
+        f"Recipe {sweep.recipe}{f' with {base}' if base else ''}, space {sweep.space_name}, {sweep.steps} steps, seeds "
+        f"{', '.join(map(str, sweep.seeds))}, protocol {value_text(sweep.protocol.get(HASH))}."
+    )
+    yield (
+        "Means over the seeds +- half the 95 % confidence interval by Student's t. Behind the best: paired seed by "
+        "seed, so an interval that holds 0 is a tie; of many points the best is best by luck, too."
+    )
+    lost = Counter(trial.status for trial in trials.trials if trial.status in ("collapsed", "failed"))
+    if lost:
+        counts = " and ".join(f"{count} {status}" for status, count in lost.items())
+        yield f"Of {len(trials.trials)} trials, {counts}; their scores are missing from the means."
+
+
+def _text(interval: Interval | None, digits: int) -> str:
+    return interval.text(digits) if interval else NOTHING
+
+
+def _seeds(one: Configuration, sweep: SweepRecord) -> str:
+    whole = len(one.values(sweep.metric, step=sweep.steps))
+    others = Counter(trial.status for trial in one.trials if trial.status != "done")
+    return ", ".join([f"{whole} of {len(one.trials)}", *(f"{count} {status}" for status, count in others.items())])
+
+
+def _behind(one: Configuration, best: Configuration | None, *, sweep: SweepRecord) -> Interval | None:
+    if best is None or one is best:
+        return None
+    return advantage(best, one, metric=sweep.metric, step=sweep.steps)
+
+
+def _verdict(best: Configuration, found: Sequence[Configuration], *, sweep: SweepRecord) -> str:
+    gaps = [gap for one in found if (gap := _behind(one, best, sweep=sweep)) and gap.half_width is not None]
+    level = sum(not gap.excludes_zero for gap in gaps)
+    text = f"Best by {sweep.metric}: {point_text(best.point, names=varying(sweep))}."
+    return f"{text} Of {len(gaps)} others, {level} are level with it." if gaps else text

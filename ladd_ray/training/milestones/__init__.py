@@ -1,0 +1,1 @@
+"""Scores a student while it trains."""

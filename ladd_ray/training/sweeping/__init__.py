@@ -1,0 +1,1 @@
+"""Runs many distillations of one recipe and finds the best settings."""

@@ -1,0 +1,66 @@
+"""More asked for than can be done: the excess is refused honestly, and what is let in is done in time."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks import serving_overload
+from benchmarks.serving_overload import Flood, overload, summary
+from benchmarks.serving_requests import ask
+from serve.settings import BatchSettings, EndpointSettings, ModelSettings
+from tests.serve.endpoints import plain_endpoint
+
+SECONDS = 8.0
+
+
+@pytest.fixture(scope="module")
+def address(student_folder: Path) -> Iterator[str]:
+    model = ModelSettings(name="student", path=student_folder)
+    with plain_endpoint(EndpointSettings(models=(model,), batch=BatchSettings(max_rows=8), page=False)) as found:
+        yield found
+
+
+@pytest.mark.slow
+def test_four_times_the_capacity(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_overload, "DEADLINE_S", 3.0)
+    found = overload(
+        address,
+        (ask("generate", "a cat", steps=1 + seed % 4, seed=seed) for seed in itertools.count()),
+        seconds=SECONDS,
+        factor=4.0,
+        memory=lambda: {"all": psutil.Process().memory_info().rss},
+    )
+    assert not found["failed"], found
+    # Other programs on this machine may take its time away from one moment to the next.
+    assert found["late"] <= 0.1 * found["drawn"], found
+    # A crowd of 32 measured the capacity; what is drawn beyond that is drawn in larger batches.
+    assert found["drawn"] > 0.5 * found["capacity, images/s"] * SECONDS, found
+    assert found["refused"] > found["drawn"]
+    # The wait was predicted at a speed that a busy machine may not keep.
+    assert found["of these let in"] > 0.25, found
+    assert found["MiB gained by all"] < 100
+
+
+def test_the_summary_counts_and_compares() -> None:
+    flood = Flood(
+        Counter({"drawn": 2, "refused": 1, "late": 1, "503": 1}),
+        [0.5, 1.5],
+        Counter({True: 1}),
+        [2],
+        [{"all": mib << 20} for mib in (1, 2, 4)],
+    )
+    found = summary(flood)
+    assert (found["drawn"], found["refused"], found["late"], found["failed"]) == (2, 1, 1, {"503": 1})
+    assert (found["drawn in seconds, p50"], found["drawn in seconds, most"]) == (1.0, 1.5)
+    assert (found["came back when told to"], found["of these let in"]) == (1, 1.0)
+    assert found["MiB gained by all"] == 3.0
+
+
+def test_nothing_happened_is_a_summary_too() -> None:
+    assert summary(Flood())["tries"] == 0

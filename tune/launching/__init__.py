@@ -1,0 +1,1 @@
+"""The page that starts, follows and stops sweeps on a running cluster."""
