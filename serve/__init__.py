@@ -20,5 +20,5 @@ documentation.py    what the OpenAPI document says beyond that
 guards.py           keys, and how many, how large and how slow requests may be
 control_headers.py  headers that clients may not set
 metrics.py          Prometheus
-page/          the web page at /, in Gradio
+page/               the web page at /, in Gradio
 """
