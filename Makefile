@@ -35,7 +35,7 @@ lint: install ## Check style and format
 	$(BIN)/ruff format --check .
 
 type: install ## Check types
-	$(BIN)/mypy --strict ladd_ray serve
+	$(BIN)/mypy --strict ladd_ray serve tune
 
 test: lint type ## Check style and types, then run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
