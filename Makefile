@@ -15,7 +15,7 @@ INSTALLED := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint type test demo compare serve clean lock
+.PHONY: help install lint type test demo compare sweep serve clean lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ demo: install ## Distill the embedded sticker world on this machine
 
 compare: install ## Train LADD, ADD and LCM on equal time and check the paper's claims, about 90 minutes
 	$(BIN)/python jobs/compare.py
+
+sweep: install ## Search the renoising noise of the embedded model in 8 short trainings, and write the report
+	RAY_worker_niceness=0 $(BIN)/python tune/sweep.py stickers --space noise --samples 8 --score-every 20 \
+		--base run.steps 80 run.num_workers 0 run.engine local milestones.num_images 64
 
 serve: install ## Serve MODEL, by default the newest runs/*/export, at http://127.0.0.1:8000 as OpenAI's Images API
 	@$(if $(MODEL),:,echo "No student in runs/: serving the embedded model of many steps. make demo distills one.")

@@ -6,7 +6,7 @@
 Three applications live side by side in one cluster, each with as many replicas of one thread: ours, a stock pipeline
 called once for each request, and one behind @serve.batch (see serving_stock.py). The same crowd of clients sends the
 same requests to each in turns, so that a machine that slows down slows all; ratios are taken within a round. Then one
-lone request to ours, over HTTP, in turns with a call of the stock pipeline in this process.
+lone request, over HTTP to ours and to the stock pipeline, in turns with a call of the stock pipeline in this process.
 
 With --overload-seconds it measures only what happens to ours at several times its capacity; see serving_overload.py.
 """
@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
 # Ray makes its workers yield to all other programs: here that would be the clients.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+import httpx
 import psutil
 import ray
 import torch
@@ -41,9 +42,9 @@ from ray import serve as ray_serve
 from benchmarks.report import describe_machine
 from benchmarks.serving_clients import Crowd, crowd
 from benchmarks.serving_overload import overload
-from benchmarks.serving_requests import STEPS, ask, asks, tasks_of
+from benchmarks.serving_requests import STEPS, Ask, ask, asks, tasks_of
 from benchmarks.serving_stock import StockStudent, batched, single
-from benchmarks.serving_summary import Loads, Pairs, overload_table, summary, table
+from benchmarks.serving_summary import Loads, Lone, overload_table, summary, table
 from serve.app import build
 from serve.settings import BatchSettings, EndpointSettings, ModelSettings
 
@@ -86,7 +87,7 @@ def _compare(options: argparse.Namespace, address: str) -> dict[str, Any]:
     _deploy("batched", batched(folder, num_replicas=options.replicas, max_batch_size=options.stock_batch))
     stock = StockStudent(folder)
     loads = measure_load(address, options)
-    found = summary(loads, measure_lone(address, stock, pairs=options.lone_pairs))
+    found = summary(loads, measure_lone(address, stock, times=options.lone_times))
     print(table(found))
     return found
 
@@ -128,23 +129,35 @@ def _in_turns(address: str, batch: Sequence[Any], *, clients: int, reverse: bool
         yield name, crowd(f"{address}{PREFIXES[name]}", batch, clients=clients)
 
 
-def measure_lone(address: str, stock: StockStudent, *, pairs: int) -> Pairs:
-    """Seconds of one request, by steps: (ours over HTTP, the stock pipeline called here)."""
-    found: Pairs = {steps: [] for steps in STEPS}
+def measure_lone(address: str, stock: StockStudent, *, times: int) -> Lone:
+    """Seconds of one request, by steps: of ours and the stock pipeline over HTTP, and of the latter called here."""
+    found: Lone = {steps: [] for steps in STEPS}
     prompts = (each.prompt for each in asks(("generate",), start=10**6))
-    for pair, steps in itertools.product(range(-1, pairs), STEPS):
-        request = ask("generate", next(prompts), steps=steps, seed=pair + 1)
-        timed = (_seconds(partial(crowd, address, [request], clients=1)), _seconds(partial(stock.draw, [request])))
-        if pair >= 0:
-            found[steps].append(timed)
+    # Connections are kept, as OpenAI's clients keep theirs.
+    with httpx.Client(base_url=address, timeout=300) as client:
+        ways = {
+            "ours": partial(_post, client, OURS),
+            "single": partial(_post, client, PREFIXES["single"]),
+            "stock": lambda request: stock.draw([request]),
+        }
+        for number, steps in itertools.product(range(-1, times), STEPS):
+            # Each has a prompt of its own, so that none finds it encoded.
+            requests = {name: ask("generate", next(prompts), steps=steps, seed=number + 1) for name in ways}
+            timed = {name: _seconds(partial(way, requests[name])) for name, way in ways.items()}
+            if number >= 0:
+                found[steps].append(timed)
     return found
 
 
-def _seconds(action: Any) -> float:
-    """Those of the request itself where a crowd of one sends it."""
+def _post(client: httpx.Client, prefix: str, request: Ask) -> None:
+    answer = client.post(f"{prefix}{request.path}", json=request.body())
+    answer.raise_for_status()
+
+
+def _seconds(action: Callable[[], object]) -> float:
     began = time.monotonic()
-    seen = action()
-    return seen.latencies_s[0] if isinstance(seen, Crowd) else time.monotonic() - began
+    action()
+    return time.monotonic() - began
 
 
 @contextmanager
@@ -171,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=32, help="at once")
     parser.add_argument("--requests", type=int, default=216, help="in each round, to each application")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--lone-pairs", type=int, default=20, help="for each number of steps")
+    parser.add_argument("--lone-times", type=int, default=20, help="for each number of steps")
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--stock-batch", type=int, default=32, help="the most requests that @serve.batch collects")
     parser.add_argument("--rounded", action="store_true", help="ours without bit-equal rows")

@@ -107,14 +107,25 @@ def _dimension(name: str, values: Any) -> DimensionRecord:
         return ChoiceRecord(values=tuple(values))
     if isinstance(values, Mapping) and len(values) == 1 and set(values) <= set(RANGES):
         ((kind, bounds),) = values.items()
-        if isinstance(bounds, list | tuple) and len(bounds) == 2 and bounds[0] < bounds[1]:
-            low, high = map(float, bounds)
+        if ends := _numbers(bounds):
+            low, high = ends
+            if low >= high:
+                raise ValueError(f"{name} = {values}: low must be below high, and {low:g} is not below {high:g}")
             if kind == "uniform" or low > 0:
                 return RangeRecord(kind=kind, low=low, high=high)
     raise ValueError(
         f"{name} = {values} is no dimension: give a list of values, {{uniform: [low, high]}} or "
         "{log_uniform: [low, high]} with low above 0"
     )
+
+
+def _numbers(bounds: Any) -> tuple[float, float] | None:
+    """Two numbers, where that is what they are; also as text, since YAML reads 1e-5, which has no point, as text."""
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError):
+        return None
+    return low, high
 
 
 def _require_known(name: str, standard: Config) -> None:

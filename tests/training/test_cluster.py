@@ -76,7 +76,7 @@ def assert_same(found: list[dict[str, float]], expected: list[dict[str, float]],
         assert [line[name] for line in found] == pytest.approx([line[name] for line in expected], rel=relative), name
 
 
-def wait_for_checkpoint(folder: Path, *, timeout_s: float = 120) -> None:
+def wait_for_checkpoint(folder: Path, *, timeout_s: float = 300) -> None:
     """Until a checkpoint has arrived and training has gone on for a step or two."""
     deadline = time.monotonic() + timeout_s
     while not list(folder.glob("checkpoints/*/manifest.json")):

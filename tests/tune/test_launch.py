@@ -104,7 +104,7 @@ def test_values_may_be_written_as_words(person: TestClient, pretended: Pretended
         ({"base": "run.steps"}, "base", "has no value"),
         ({"base": "run.seed 3"}, "base", "a sweep sets run.seed itself"),
         ({"base": "run.num_workers -1"}, "base", "run.num_workers: Input should be"),
-        ({"low:noise.renoise_mean": "3"}, "noise.renoise_mean", "is no dimension"),
+        ({"low:noise.renoise_mean": "3"}, "noise.renoise_mean", "low must be below high, and 3 is not below 1"),
         ({"high:noise.renoise_mean": "wide"}, "noise.renoise_mean", "wide is no number"),
         ({"low:noise.renoise_std": "-1"}, "noise.renoise_std", "the configuration refuses"),
         ({"use:noise.levels": "on", "values:noise.levels": "[1, 2"}, "noise.levels", "is no list"),

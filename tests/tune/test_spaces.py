@@ -52,8 +52,10 @@ def test_the_noise_grid_is_the_papers_and_more_than_one_seed_makes_it_a_study() 
         ({"student.lr": []}, "no dimension"),
         ({"student.lr": 1e-4}, "no dimension"),
         ({"student.lr": {"log_uniform": [0, 1]}}, "with low above 0"),
-        ({"student.lr": {"uniform": [2, 1]}}, "no dimension"),
+        ({"student.lr": {"uniform": [2, 1]}}, "low must be below high, and 2 is not below 1"),
         ({"student.lr": {"normal": [0, 1]}}, "no dimension"),
+        ({"student.lr": {"uniform": ["low", 1]}}, "no dimension"),
+        ({"student.lr": {"uniform": 1}}, "no dimension"),
         ({}, "space is empty"),
     ],
 )
