@@ -87,7 +87,7 @@ def _compare(options: argparse.Namespace, address: str) -> dict[str, Any]:
     _deploy("batched", batched(folder, num_replicas=options.replicas, max_batch_size=options.stock_batch))
     stock = StockStudent(folder)
     loads = measure_load(address, options)
-    found = summary(loads, measure_lone(address, stock, times=options.lone_times))
+    found = summary(loads, measure_lone(address, stock, sides=options.lone_sides, times=options.lone_times))
     print(table(found))
     return found
 
@@ -129,9 +129,10 @@ def _in_turns(address: str, batch: Sequence[Any], *, clients: int, reverse: bool
         yield name, crowd(f"{address}{PREFIXES[name]}", batch, clients=clients)
 
 
-def measure_lone(address: str, stock: StockStudent, *, times: int) -> Lone:
-    """Seconds of one request, by steps: of ours and the stock pipeline over HTTP, and of the latter called here."""
-    found: Lone = {steps: [] for steps in STEPS}
+def measure_lone(address: str, stock: StockStudent, *, sides: Sequence[int], times: int) -> Lone:
+    """Seconds of one request, by kind: of ours and the stock pipeline over HTTP, and of the latter called here."""
+    kinds = list(itertools.product(sides, STEPS))
+    found: Lone = {_lone_kind(side, steps): [] for side, steps in kinds}
     prompts = (each.prompt for each in asks(("generate",), start=10**6))
     # Connections are kept, as OpenAI's clients keep theirs.
     with httpx.Client(base_url=address, timeout=300) as client:
@@ -140,13 +141,18 @@ def measure_lone(address: str, stock: StockStudent, *, times: int) -> Lone:
             "single": partial(_post, client, PREFIXES["single"]),
             "stock": lambda request: stock.draw([request]),
         }
-        for number, steps in itertools.product(range(-1, times), STEPS):
+        for number, (side, steps) in itertools.product(range(-1, times), kinds):
+            draw = partial(ask, "generate", width=side, height=side, steps=steps, seed=number + 1)
             # Each has a prompt of its own, so that none finds it encoded.
-            requests = {name: ask("generate", next(prompts), steps=steps, seed=number + 1) for name in ways}
+            requests = {name: draw(next(prompts)) for name in ways}
             timed = {name: _seconds(partial(way, requests[name])) for name, way in ways.items()}
             if number >= 0:
-                found[steps].append(timed)
+                found[_lone_kind(side, steps)].append(timed)
     return found
+
+
+def _lone_kind(side: int, steps: int) -> str:
+    return f"{side} px, {steps} step{'s' * (steps > 1)}"
 
 
 def _post(client: httpx.Client, prefix: str, request: Ask) -> None:
@@ -184,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=32, help="at once")
     parser.add_argument("--requests", type=int, default=216, help="in each round, to each application")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--lone-times", type=int, default=20, help="for each number of steps")
+    parser.add_argument("--lone-times", type=int, default=20, help="for each kind of lone request")
+    parser.add_argument("--lone-sides", type=int, nargs="+", default=(64, 256), help="of square pictures, in pixels")
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--stock-batch", type=int, default=32, help="the most requests that @serve.batch collects")
     parser.add_argument("--rounded", action="store_true", help="ours without bit-equal rows")

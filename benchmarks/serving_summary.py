@@ -10,8 +10,8 @@ from benchmarks.serving_clients import Crowd
 
 Loads = dict[str, list[Crowd]]
 """By application, one a round; the rounds of all were taken in turns."""
-Lone = dict[int, list[dict[str, float]]]
-"""By steps, seconds of one lone request: ours and single over HTTP, stock is the stock pipeline called in process."""
+Lone = dict[str, list[dict[str, float]]]
+"""By size and steps, seconds of one lone request: ours and single over HTTP, stock called without it."""
 
 TARGETS: Final = {"images/s, ours / single": 2.5, "images/s, ours / batched": 1.3}
 """At least."""
@@ -30,16 +30,16 @@ def summary(loads: Loads, lone: Lone) -> dict[str, Any]:
         **{f"images/s, ours / {name}": _speedups(loads, name) for name in ("single", "batched")},
         **{f"p95, ours / {name}": _slownesses(loads, name) for name in ("single", "batched")},
         **{
-            f"lone, ours / {name}, {steps} steps": [times["ours"] / times[name] for times in found]
+            f"lone, ours / {name}, {kind}": [times["ours"] / times[name] for times in found]
             for name in ("single", "stock")
-            for steps, found in lone.items()
+            for kind, found in lone.items()
         },
     }
     return {
         "load": {name: _seen(crowds) for name, crowds in loads.items()},
         "lone_ms": {
-            steps: {name: 1000 * median(times[name] for times in found) for name in found[0]}
-            for steps, found in lone.items()
+            kind: {name: 1000 * median(times[name] for times in found) for name in found[0]}
+            for kind, found in lone.items()
         },
         "ratios": {name: {**_spread(values), "met": _met(name, median(values))} for name, values in ratios.items()},
     }
@@ -82,8 +82,8 @@ def table(found: Mapping[str, Any]) -> str:
     ]
     lines += ["", "| one lone request, ms | ours | single | stock, without HTTP |", "| --- | ---: | ---: | ---: |"]
     lines += [
-        f"| {steps} steps | {times['ours']:.1f} | {times['single']:.1f} | {times['stock']:.1f} |"
-        for steps, times in found["lone_ms"].items()
+        f"| {kind} | {times['ours']:.1f} | {times['single']:.1f} | {times['stock']:.1f} |"
+        for kind, times in found["lone_ms"].items()
     ]
     lines += ["", "| ratio within rounds | median | range | as promised |", "| --- | ---: | ---: | --- |"]
     lines += [

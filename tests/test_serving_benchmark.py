@@ -87,13 +87,15 @@ def test_ratios_are_those_within_rounds() -> None:
         "single": [crowd(3.0, 0.4), crowd(6.0, 0.8)],
         "batched": [crowd(1.0, 0.1), crowd(2.0, 0.2)],
     }
-    found = summary(loads, {1: [{"ours": ours, "single": 0.2, "stock": 0.1} for ours in (0.11, 0.3, 0.1)]})
+    found = summary(
+        loads, {"64 px, 1 step": [{"ours": ours, "single": 0.2, "stock": 0.1} for ours in (0.11, 0.3, 0.1)]}
+    )
     ratios = found["ratios"]
     assert ratios["images/s, ours / single"] == pytest.approx({"median": 3.0, "least": 3.0, "most": 3.0, "met": True})
     assert not ratios["images/s, ours / batched"]["met"]
     assert ratios["p95, ours / single"]["median"] == pytest.approx(0.25)
-    assert ratios["lone, ours / stock, 1 steps"]["median"] == pytest.approx(1.1)
-    assert ratios["lone, ours / single, 1 steps"]["median"] == pytest.approx(0.55)
+    assert ratios["lone, ours / stock, 64 px, 1 step"]["median"] == pytest.approx(1.1)
+    assert ratios["lone, ours / single, 64 px, 1 step"]["median"] == pytest.approx(0.55)
     assert found["load"]["single"]["images_per_s"] == pytest.approx(2.5)
     assert "| images/s, ours / single | 3.00 | 3.00 to 3.00 | yes |" in table(found)
 
