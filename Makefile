@@ -51,8 +51,8 @@ sweep: install ## Search the renoising noise of the embedded model in 8 short tr
 		--base run.steps 80 run.num_workers 0 run.engine local milestones.num_images 64
 
 serve: install ## Serve MODEL, by default the newest runs/*/export, at http://127.0.0.1:8000 as OpenAI's Images API
-	@$(if $(MODEL),:,echo "No student in runs/: serving the embedded model of many steps. make demo distills one.")
-	PYTHONPATH=. RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.control_headers:proxy_middlewares \
+	@$(if $(MODEL),:,echo "No student in runs/: serving the embedded one.")
+	PYTHONPATH=. RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.proxy:proxy_middlewares \
 		$(BIN)/serve run serve.app:build $(if $(MODEL),model=$(MODEL))
 
 clean: ## Remove caches and build products; .venv and runs stay

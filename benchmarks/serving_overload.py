@@ -22,7 +22,7 @@ import aiohttp
 
 from benchmarks.serving_clients import crowd
 from benchmarks.serving_requests import Ask
-from serve.gateway import DEADLINE_HEADER, RETRY_HEADER
+from serve.proxy import DEADLINE_HEADER, RETRY_HEADER
 
 DEADLINE_S: Final = 5.0
 MOST_TRIES: Final = 3

@@ -24,9 +24,10 @@ if ! post models/default | grep '"edit"' > /dev/null; then
   echo "this model only generates: serve one that jobs/distill.py trained on three tasks"
   exit
 fi
-# By instruction, and with a mask (alpha 0, or here white, marks what to change).
+# By instruction, and with a mask, whose alpha 0 marks what to change; with mask_polarity=white, white does.
 post images/edits --form image=@apple.png --form prompt="make the background blue" --form seed=2 | unpack edited.png
 if [[ -f mask.png ]]; then
-  post images/edits --form image=@apple.png --form mask=@mask.png --form mask_polarity=white --form prompt="a green pear" \
-    | unpack filled.png
+  post images/edits --form image=@apple.png --form mask=@mask.png --form prompt="a green pear" | unpack filled.png
+else
+  echo "there is no mask.png to fill: images_api.py makes one"
 fi

@@ -75,12 +75,12 @@ def main() -> int:
     try:
         overrides = named_overrides()
         arguments = tyro.cli(arguments_class(overrides), description=__doc__, config=options)
-        if overrides is not None:
-            logger.warning("%s", overrides.describe_drift(arguments.config))
         # torch, diffusers and Ray take seconds to import: --help and typing errors need not wait for them.
         from ladd_ray.training.launch import run
-        from ladd_ray.training.preflight import prepare
+        from ladd_ray.training.preflight import lasting_settings, prepare
 
+        if overrides is not None:
+            logger.warning("%s", overrides.describe_drift(lasting_settings(arguments.config)))
         if arguments.dry_run:
             plan = prepare(arguments.config, fetch=False)
             print(to_json(plan.config), plan.describe(), sep="\n\n")

@@ -13,6 +13,8 @@ from ladd_ray.sections import Section
 
 EMBEDDED = "stickers"
 """The embedded world, wherever a path of data is asked for."""
+EMBEDDED_STUDENT = "stickers-turbo"
+"""The committed student, wherever a model is asked for."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""

@@ -117,6 +117,7 @@ class Registry:
         Raises:
             ValueError: it names none.
             ConnectionError: the registry does not answer.
+            OSError: the cache cannot be written.
         """
         with self.asking(str(reference)):
             if reference.alias is not None:
@@ -124,8 +125,7 @@ class Registry:
             else:
                 found = self.client.get_model_version(reference.name, str(reference.version))
         version = _version(found)
-        self._note(reference).parent.mkdir(parents=True, exist_ok=True)
-        self._note(reference).write_text(json.dumps(asdict(version)))
+        self._write_down(version, self._note(reference))
         return version
 
     def remember(self, reference: Reference) -> Version | None:
@@ -193,6 +193,13 @@ class Registry:
 
     def _note(self, reference: Reference) -> Path:
         return self.cache / f"{str(reference).removeprefix(SCHEME).replace('/', '-')}.json"
+
+    def _write_down(self, version: Version, note: Path) -> None:
+        """Other replicas read it meanwhile, and on a full disk the old one stays."""
+        note.parent.mkdir(parents=True, exist_ok=True)
+        partial = note.with_name(f"{note.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(asdict(version)))
+        partial.replace(note)
 
     def _find_equal(self, name: str, wanted: str) -> Version | None:
         self._ensure_model(name)

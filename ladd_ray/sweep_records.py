@@ -140,7 +140,7 @@ class BestRecord(Section):
     value: float
     """Mean over the seeds at the full budget."""
     trials: tuple[int, ...]
-    """Numbers of the winning trials, one for each seed."""
+    """Numbers of the winning trials, at least one for each seed."""
 
 
 def read_record(path: Path, kind: type[Record]) -> Record:

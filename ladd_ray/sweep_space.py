@@ -13,7 +13,7 @@ A list is a choice. Blocks may be named: ``half`` is every second one and the la
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from types import MappingProxyType
 from typing import Any
@@ -43,7 +43,7 @@ def parse_space(space: Mapping[str, Any]) -> dict[str, DimensionRecord]:
     """The dimensions of a plain mapping.
 
     Raises:
-        ValueError: a dimension is not a list of values or a range.
+        ValueError: a dimension is not a list of distinct values or a range.
     """
     if not space:
         raise ValueError("the space is empty: name at least one setting and its values")
@@ -69,6 +69,22 @@ def require_fit(space: Space, standard: Config, *, num_blocks: int) -> None:
         except ValidationError as error:
             shown = ", ".join(f"{name} = {value}" for name, value in point.items())
             raise ValueError(f"the configuration refuses {shown}: {error.errors()[0]['msg']}") from None
+
+
+def require_blocks(space: Space, standard: Config, *, num_blocks: int) -> None:
+    """Check the numbers of blocks in a space that fits, as for ``require_fit``.
+
+    Raises:
+        ValueError: one lies beyond the teacher's last.
+    """
+    dimension = space.get(BLOCKS)
+    for value in dimension.values if isinstance(dimension, ChoiceRecord) else ():
+        changes = resolved({BLOCKS: value}, num_blocks=num_blocks)
+        blocks = override(standard, changes).discriminator.tapped_blocks
+        if blocks and max(blocks) >= num_blocks:
+            raise ValueError(
+                f"{BLOCKS} = {value} goes beyond the teacher's {num_blocks} blocks: use 0..{num_blocks - 1}"
+            )
 
 
 def grid_points(space: Space) -> list[Point]:
@@ -104,6 +120,7 @@ def _dimension(name: str, values: Any) -> DimensionRecord:
     if isinstance(values, Mapping) and list(values) == ["choice"]:
         values = values["choice"]
     if isinstance(values, list | tuple) and values:
+        _require_distinct(name, values)
         return ChoiceRecord(values=tuple(values))
     if isinstance(values, Mapping) and len(values) == 1 and set(values) <= set(RANGES):
         ((kind, bounds),) = values.items()
@@ -117,6 +134,13 @@ def _dimension(name: str, values: Any) -> DimensionRecord:
         f"{name} = {values} is no dimension: give a list of values, {{uniform: [low, high]}} or "
         "{log_uniform: [low, high]} with low above 0"
     )
+
+
+def _require_distinct(name: str, values: Sequence[Any]) -> None:
+    """Equal as Python has it, where 1 is 1.0 and true: so the configuration and the journal of a sweep have it, too."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"{name} = {list(values)} has {value} twice: list every value once")
 
 
 def _numbers(bounds: Any) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ remote.py           a model's replicas as the gateway sees them: orders outlive 
 gateway.py          the HTTP routes, plain FastAPI over anything that can draw
 schemas.py          requests and responses, strictly checked
 orders.py           a checked request and a model's facts make an order
+sizes.py            which sizes a model draws
 uploads.py          pictures and masks from strangers
 stripping.py        their files without all that pixels do not need
 answers.py          drawn pictures as files, JSON and events
@@ -18,7 +19,7 @@ errors.py           every refusal, as the official clients read it
 routes.py           which address does what
 documentation.py    what the OpenAPI document says beyond that
 guards.py           keys, and how many, how large and how slow requests may be
-control_headers.py  headers that clients may not set
+proxy.py            what the cluster's proxies do with requests first
 metrics.py          Prometheus
 page/               the web page at /, in Gradio
 """

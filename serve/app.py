@@ -3,7 +3,7 @@
     serve run serve.app:build model=runs/stickers/export
     serve run serve/config.yaml
 
-Without a model it serves the embedded one of many steps. The API is OpenAI's, at http://127.0.0.1:8000/v1; its
+Without a model it serves the embedded student. The API is OpenAI's, at http://127.0.0.1:8000/v1; its
 documentation lies at /docs.
 """
 
@@ -32,7 +32,13 @@ DOWNSCALE_DELAY_S = 300.0
 
 
 def build(settings: EndpointSettings) -> Application:
-    """The whole application."""
+    """The whole application.
+
+    Raises:
+        ValueError: keys are required and missing, or a model is not there.
+        ConnectionError: the registry of a model does not answer.
+    """
+    digests = key_digests(settings.api_keys_file, required=settings.keys_required)
     settings = checked(settings)
     if settings.page:
         check_gradio()
@@ -43,7 +49,6 @@ def build(settings: EndpointSettings) -> Application:
         max_ongoing_requests=MOST_AT_ONCE,
         ray_actor_options={"num_cpus": GATEWAY_CPUS},
     )
-    digests = key_digests(settings.api_keys_file)
     return deployment(GatewayReplica).bind(models, limits=settings.limits, key_digests=digests, page=settings.page)
 
 

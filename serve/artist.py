@@ -9,10 +9,9 @@ from typing import Final, Protocol
 
 from ladd_ray.inference.commission import Drawn
 from ladd_ray.inference.facts import ModelFacts
-from ladd_ray.inference.studio import Studio
 from ladd_ray.inference.walk import Order
 
-from .errors import ApiError, from_drawing, not_ready
+from .errors import ApiError, not_ready
 
 CHECK_S: Final = 30.0
 """Seconds that a sign of life may take."""
@@ -28,8 +27,12 @@ class ModelReplaced(ApiError):  # noqa: N818 - says what is the matter
 class Artist(Protocol):
     """A model that draws."""
 
-    async def facts(self) -> ModelFacts:
-        """What it can do; waits until it is loaded."""
+    async def facts(self, *, within_s: float = CHECK_S) -> ModelFacts:
+        """What it can do; waits until it is loaded.
+
+        Raises:
+            ApiError: it is not loaded in this time.
+        """
         ...
 
     def draw(self, order: Order, *, num_previews: int, within_s: float) -> AsyncGenerator[Drawn, None]:
@@ -44,29 +47,6 @@ class Artist(Protocol):
     async def check(self) -> None:
         """Draw something small; raises ``ApiError`` where that fails."""
         ...
-
-
-class LocalArtist:
-    """A studio in this process."""
-
-    def __init__(self, studio: Studio, *, facts: ModelFacts) -> None:
-        self._studio, self._facts = studio, facts
-
-    async def facts(self) -> ModelFacts:
-        return self._facts
-
-    async def draw(self, order: Order, *, num_previews: int, within_s: float) -> AsyncGenerator[Drawn, None]:
-        drawings = self._studio.draw(order, num_previews=num_previews, within_s=within_s)
-        try:
-            async for drawn in drawings:
-                yield drawn
-        except Exception as error:
-            raise from_drawing(error) from error
-        finally:
-            await drawings.aclose()
-
-    async def check(self) -> None:
-        await sign_of_life(self.draw(small_order(self._facts), num_previews=0, within_s=CHECK_S))
 
 
 def small_order(facts: ModelFacts) -> Order:

@@ -61,21 +61,35 @@ class ModelReplica:
         with running.order() as studio:
             self._metrics.watched(studio)
             try:
-                async with aclosing(studio.draw(order, num_previews=num_previews, within_s=within_s)) as drawings:
-                    async for drawn in drawings:
-                        if drawn.timings is not None:
-                            self._metrics.drawn(order, drawn.timings)
+                async with (
+                    aclosing(studio.draw(order, num_previews=num_previews, within_s=within_s)) as drawings,
+                    aclosing(self._counted(order, drawings)) as counted,
+                ):
+                    async for drawn in counted:
                         yield drawn
             except Exception as error:  # noqa: BLE001 - the gateway says what it was
                 refusal = from_drawing(error).refusal
                 self._metrics.refused(refusal.code)
                 yield refusal
+            finally:
+                self._metrics.watched(studio)
 
     async def check_health(self) -> None:
         """Asked by Ray Serve, which replaces a replica that raises."""
         loop = self._models.current.studio.loop
         if not loop.alive or loop.failures >= _MOST_FAILURES:
             raise RuntimeError(f"{loop.failures} steps in a row have failed")
+
+    async def _counted(self, order: Order, drawings: AsyncGenerator[Drawn, None]) -> AsyncGenerator[Drawn, None]:
+        """The same, with every finished picture and its order told to the metrics."""
+        prepared = False
+        async for drawn in drawings:
+            if drawn.timings is not None:
+                self._metrics.drawn(order, drawn.timings)
+                if not prepared:
+                    self._metrics.prepared(order, drawn.timings.preparation)
+                prepared = True
+            yield drawn
 
     async def _open(self, path: str | None) -> Running:
         model = self._model.model_copy(update={"path": path})

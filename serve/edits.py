@@ -28,7 +28,13 @@ class EditBody(BaseModel):
     mask: bytes | None
 
     def given(self, *, max_pixels: int) -> Given:
-        """The pictures; takes a while."""
+        """The pictures; takes a while.
+
+        Raises:
+            ApiError: they are not what they should be.
+        """
+        if self.mask is None and "mask_polarity" in self.options.model_fields_set:
+            raise bad_request("mask_polarity has no effect without a mask: leave it out", param="mask_polarity")
         return read_given(self.images, self.mask, polarity=self.options.mask_polarity, max_pixels=max_pixels)
 
 
@@ -54,7 +60,7 @@ async def read_edit(http: Request) -> EditBody:
 
 def _from_json(body: bytes) -> EditBody:
     request = EditRequest.model_validate_json(body)
-    options = EditOptions.model_validate(request.model_dump(exclude={"images", "mask"}))
+    options = EditOptions.model_validate(request.model_dump(exclude={"images", "mask"}, exclude_unset=True))
     images = [from_data_url(image.image_url, param="images") for image in request.images]
     mask = None if request.mask is None else from_data_url(request.mask.image_url, param="mask")
     return EditBody(options=options, images=images, mask=mask)

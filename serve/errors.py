@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from ladd_ray.inference.admission import Overloaded
+from ladd_ray.admission import Overloaded
 from ladd_ray.inference.studio import PromptTooLong
 
 CLIENT_LEFT: Final = 499

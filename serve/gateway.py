@@ -15,18 +15,22 @@ from fastapi.responses import Response, StreamingResponse
 from ladd_ray.inference.commission import Drawn
 
 from .answers import Job, Packed, respond, stream, unheard
-from .artist import Artist, ModelReplaced
+from .artist import CHECK_S, Artist, ModelReplaced
 from .edits import read_edit
-from .errors import bad_request, client_left, no_such_model
+from .errors import ApiError, bad_request, client_left, no_such_model, not_ready, too_late
+from .guards import ARRIVED
 from .orders import Given, make_order
+from .proxy import DEADLINE_HEADER, was_turned_away
 from .schemas import GenerateRequest, ImageRequest, ModelCard, ModelList
 from .settings import Limits
 
-DEADLINE_HEADER: Final = "x-deadline-seconds"
-RETRY_HEADER: Final = "x-stainless-retry-count"
-"""By which OpenAI's clients say how often they have tried before."""
 DEFAULT: Final = "default"
 """Another name of the first model."""
+
+_LIST_S: Final = 5.0
+"""In which a model has to answer to be listed."""
+_REPLACED_PAUSE_S: Final = 0.1
+"""Before a request is checked anew: while an alias moves, replicas with both versions take turns."""
 
 Result = TypeVar("Result")
 
@@ -52,13 +56,17 @@ class Gateway:
         return await self._answer(body.options, http, given=given)
 
     async def models(self) -> ModelList:
-        """``GET /v1/models``."""
-        return ModelList(data=[await self.model(name) for name in self._artists])
+        """``GET /v1/models``: those that are ready; raises ``ApiError`` where none is."""
+        found = await asyncio.gather(*(self._listed(name) for name in self._artists))
+        cards = [card for card in found if card is not None]
+        if not cards:
+            raise not_ready("no model is loaded yet: try again")
+        return ModelList(data=cards)
 
-    async def model(self, name: str) -> ModelCard:
+    async def model(self, name: str, *, within_s: float = CHECK_S) -> ModelCard:
         """``GET /v1/models/{name}``."""
         name = self._known(name)
-        facts = await self._artists[name].facts()
+        facts = await self._artists[name].facts(within_s=within_s)
         knobs = facts.knobs
         return ModelCard(
             id=name,
@@ -87,10 +95,9 @@ class Gateway:
         await asyncio.shield(self._checking)
 
     async def _answer(self, request: ImageRequest, http: Request, *, given: Given | None = None) -> Response:
-        until = time.monotonic() + self._deadline(http)
+        until = http.scope[ARRIVED] + self._deadline(http)
         # Only when there is something to show is it known that the answer is no refusal.
-        came_back = http.headers.get(RETRY_HEADER, "0") != "0"
-        beginning = self._begin(request, given=given, until=until, came_back=came_back)
+        beginning = self._begin(request, given=given, until=until, came_back=was_turned_away(http.headers))
         job, drawings = await until_gone(http, beginning)
         if request.stream:
             return StreamingResponse(stream(job, drawings), media_type="text/event-stream")
@@ -103,8 +110,8 @@ class Gateway:
     ) -> tuple[Job, AsyncGenerator[Drawn, None]]:
         """What is drawn, by the model whose facts the request was checked against: one that follows checks it anew."""
         artist = self._artists[self._known(DEFAULT if request.model is None else request.model)]
-        while True:
-            facts = await artist.facts()
+        while (left_s := until - time.monotonic()) > 0:
+            facts = await artist.facts(within_s=left_s)
             order = make_order(request, facts, given=given, max_pixels=self.limits.max_pixels)
             order = replace(order, came_back=came_back)
             within_s = max(0.0, until - time.monotonic())
@@ -112,10 +119,18 @@ class Gateway:
             try:
                 first = await anext(drawings)
             except ModelReplaced:
-                if time.monotonic() < until:
-                    continue
-                raise
+                if until - time.monotonic() < _REPLACED_PAUSE_S:
+                    raise
+                await asyncio.sleep(_REPLACED_PAUSE_S)
+                continue
             return Job(request, order, facts, self._packed), _chained(first, drawings)
+        raise too_late("the time of this request was over before anything was drawn")
+
+    async def _listed(self, name: str) -> ModelCard | None:
+        """None of a model that is not ready."""
+        with contextlib.suppress(ApiError):
+            return await self.model(name, within_s=_LIST_S)
+        return None
 
     def _known(self, name: str) -> str:
         """The name of a model that is served."""

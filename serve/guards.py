@@ -16,28 +16,36 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import Refusal, too_busy, too_large, too_slow
+from .errors import ApiError, Refusal, too_busy, too_large, too_slow
 
 KEYS_VARIABLE: Final = "LADD_RAY_API_KEYS"
 """Names the environment variable with bearer tokens, separated by commas."""
+ARRIVED: Final = "ladd_ray.arrived"
+"""In a request's scope: when it came, on the monotonic clock."""
 _MOST_DIGITS: Final = 18
 """Of a size: more is no size, and takes long to read as a number."""
 _MOST_TOGETHER: Final = 16
 """Largest bodies that may be in memory at once; smaller ones are more."""
 
 
-def key_digests(file: Path | None) -> tuple[str, ...]:
+def key_digests(file: Path | None, *, required: bool = False) -> tuple[str, ...]:
     """SHA-256 of every key in a file, one a line, and in the environment; nothing else of them is kept.
 
     Raises:
-        ValueError: the file is missing or holds none.
+        ValueError: the file is missing or holds none, or none are anywhere and some are required.
     """
     keys = os.environ.get(KEYS_VARIABLE, "").split(",")
     if file is not None:
         if not file.is_file() or not file.read_text().split():
             raise ValueError(f"{file} holds no keys: write one a line, or leave api_keys_file out")
         keys += file.read_text().splitlines()
-    return tuple(_digest(key.strip()) for key in keys if key.strip())
+    digests = tuple(_digest(key.strip()) for key in keys if key.strip())
+    if required and not digests:
+        raise ValueError(
+            f"keys are required, and there are none: set {KEYS_VARIABLE} where this application is built, which is the "
+            "cluster's environment for `serve run` and `serve deploy` of a file; or set api_keys_file"
+        )
+    return digests
 
 
 def is_known(key: str, digests: Sequence[str]) -> bool:
@@ -73,7 +81,10 @@ class RequireKey:
 
 
 class LimitRequests:
-    """Lets so many requests for pictures be under way, from their bodies to the last event of their streams."""
+    """Lets so many requests for pictures be under way, from the end of their bodies to the last event of their streams.
+
+    Those whose bodies are still coming take no place: clients that never end them would take all.
+    """
 
     def __init__(self, app: ASGIApp, *, most: int) -> None:
         self._app, self._most = app, most
@@ -84,18 +95,32 @@ class LimitRequests:
             await self._app(scope, receive, send)
             return
         if self._under_way >= self._most:
-            busy = too_busy(f"{self._under_way} requests are under way: try again", retry_after_s=1)
-            await busy.refusal.response()(scope, receive, send)
+            await self._busy().refusal.response()(scope, receive, send)
             return
-        self._under_way += 1
+        place = _Place()
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, lambda: self._next(receive, place), send)
         finally:
-            self._under_way -= 1
+            self._under_way -= place.taken
+
+    async def _next(self, receive: Receive, place: _Place) -> Message:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False) and not place.taken:
+            if self._under_way >= self._most:
+                raise self._busy()
+            self._under_way += 1
+            place.taken = True
+        return message
+
+    def _busy(self) -> ApiError:
+        return too_busy(f"{self._under_way} requests are under way: try again", retry_after_s=1)
 
 
 class LimitBody:
-    """Refuses bodies that are too large, by what they declare and by what comes, take too long, or are too many."""
+    """Refuses bodies that are too large, by what they declare and by what comes, take too long, or are too many.
+
+    Notes when each request came, since all of its time counts from then.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, within_s: float) -> None:
         self._app, self._max_bytes, self._within_s = app, max_bytes, within_s
@@ -109,7 +134,8 @@ class LimitBody:
         if not declared.isdecimal() or len(declared) > _MOST_DIGITS or int(declared) > self._max_bytes:
             await too_large(self._max_bytes).refusal.response()(scope, receive, send)
             return
-        body = _Body(receive, until=time.monotonic() + self._within_s)
+        scope[ARRIVED] = time.monotonic()
+        body = _Body(receive, until=scope[ARRIVED] + self._within_s)
         try:
             await self._app(scope, lambda: self._next(body), send)
         finally:
@@ -130,6 +156,13 @@ class LimitBody:
         if self._held > _MOST_TOGETHER * self._max_bytes:
             raise too_busy("too many large bodies are under way: try again", retry_after_s=1)
         return message
+
+
+@dataclass
+class _Place:
+    """Of a request."""
+
+    taken: bool = False
 
 
 @dataclass

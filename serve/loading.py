@@ -16,7 +16,7 @@ from ladd_ray.inference.facts import ModelFacts, facts_of
 from ladd_ray.inference.scheduling import BatchLimits
 from ladd_ray.inference.studio import Studio, StudioLimits
 from ladd_ray.inference.walk import Order
-from ladd_ray.models.embedded import committed_model
+from ladd_ray.models.embedded import committed_student
 from ladd_ray.models.export import LEVELS_KEY
 from ladd_ray.models.folder import fingerprint, scheduler_config
 
@@ -35,7 +35,7 @@ def load(settings: ModelSettings) -> tuple[TaskPipeline, ModelFacts]:
         ValueError: no such folder, or not of the Stable Diffusion 3 family.
     """
     began = time.monotonic()
-    path = committed_model() if settings.path is None else settings.path
+    path = committed_student() if settings.path is None else settings.path
     device = "cuda" if settings.uses_gpu else "cpu"
     precision = settings.precision or ("bf16" if settings.uses_gpu else "fp32")
     pipeline: TaskPipeline

@@ -10,7 +10,7 @@ from typing import Any, Final
 import ray
 from ray.serve import metrics
 
-from ladd_ray.inference.commission import Timings
+from ladd_ray.inference.commission import Preparation, Timings
 from ladd_ray.inference.studio import Studio
 from ladd_ray.inference.walk import Order
 
@@ -39,18 +39,21 @@ class ReplicaMetrics:
                 f"ladd_{phase}_seconds", description=description, boundaries=_SECONDS, tag_keys=_LABELS
             )
             for phase, description in {
-                "queue": "Waiting for preparation and for the first step.",
-                "text_encode": "Encoding the prompt.",
-                "given_encode": "Encoding the given picture and drawing the noise.",
-                "step": "One denoise step of the whole batch.",
-                "decode": "Latents to pixels.",
+                "queue": "Waiting for preparation and for the first step, once for each picture.",
+                "text_encode": "Encoding the prompt, once for each request.",
+                "given_encode": "Encoding the given picture and drawing the noise, once for each request.",
+                "step": "One denoise step of the whole batch, once for each picture in it.",
+                "decode": "Latents to pixels of all that are decoded together, once for each picture.",
             }.items()
         }
         self._rows = metrics.Histogram(
-            "ladd_batch_rows", description="Pictures that share a step.", boundaries=_ROWS, tag_keys=_LABELS
+            "ladd_batch_rows",
+            description="Pictures that share a step, once for each of them.",
+            boundaries=_ROWS,
+            tag_keys=_LABELS,
         )
         self._prompts = metrics.Counter(
-            "ladd_prompts_total", description="Prompts, by whether they were cached.", tag_keys=("cached",)
+            "ladd_prompts_total", description="Prompts of requests, by whether they were cached.", tag_keys=("cached",)
         )
         self._refusals = metrics.Counter(
             "ladd_refusals_total", description="Orders that were not drawn.", tag_keys=("code",)
@@ -60,18 +63,21 @@ class ReplicaMetrics:
         )
         self._sizes: set[str] = set()
 
-    def drawn(self, order: Order, timings: Timings) -> None:
-        """A picture is done."""
-        labels = {"task": order.task, "size": self._size(order), "steps": str(order.num_inference_steps)}
-        preparation = timings.preparation
-        self._phases["queue"].observe(timings.queue_s, labels)
+    def prepared(self, order: Order, preparation: Preparation) -> None:
+        """An order took its first step."""
+        labels = self._labels(order)
         self._phases["text_encode"].observe(preparation.prompt_s, labels)
         self._phases["given_encode"].observe(preparation.given_s, labels)
+        self._prompts.inc(1, {"cached": str(preparation.prompt_cached).lower()})
+
+    def drawn(self, order: Order, timings: Timings) -> None:
+        """A picture is done."""
+        labels = self._labels(order)
+        self._phases["queue"].observe(timings.queue_s, labels)
         self._phases["decode"].observe(timings.decode_s, labels)
         for seconds, rows in zip(timings.steps_s, timings.rows, strict=True):
             self._phases["step"].observe(seconds, labels)
             self._rows.observe(rows, labels)
-        self._prompts.inc(1, {"cached": str(preparation.prompt_cached).lower()})
 
     def refused(self, code: str | None) -> None:
         """An order was not drawn."""
@@ -80,6 +86,9 @@ class ReplicaMetrics:
     def watched(self, studio: Studio) -> None:
         """How much there is to do."""
         self._backlog.set(studio.admission.backlog / 1e6)
+
+    def _labels(self, order: Order) -> dict[str, str]:
+        return {"task": order.task, "size": self._size(order), "steps": str(order.num_inference_steps)}
 
     def _size(self, order: Order) -> str:
         size = f"{order.width}x{order.height}"

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from ladd_ray.inference.facts import ModelFacts
 from ladd_ray.inference.walk import Order, Task
-from ladd_ray.models.strengths import Knob
+from ladd_ray.models.strengths import NEUTRAL, Knob, Strengths
 
 from .errors import bad_request
 from .schemas import EditOptions, ImageRequest
+from .sizes import size_fault
 
 _SEEDS_BY_CHANCE = 2**32
-_WIDEST = 3
-"""Of a picture's longer side to its shorter one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +49,8 @@ def make_order(request: ImageRequest, facts: ModelFacts, *, given: Given | None 
     else:
         _check_guidance(request.text_guidance, facts.knobs.text, param="text_guidance")
         _check_guidance(image_guidance, facts.knobs.image, param="image_guidance")
+        if facts.guided:
+            _check_leading(facts.knobs.pick(text=request.text_guidance, image=image_guidance))
     return Order(
         task=task,
         prompt=request.prompt,
@@ -89,15 +90,11 @@ def _size(request: ImageRequest, facts: ModelFacts, given: Given | None, *, max_
 
 
 def _check_size(width: int, height: int, facts: ModelFacts, *, max_pixels: int, param: str) -> None:
-    step = facts.size_multiple
-    if width % step or height % step:
-        raise bad_request(f"{width}x{height}: width and height must be multiples of {step}", param=param)
-    if max(width, height) > facts.largest_side:
-        raise bad_request(f"{width}x{height}: this model draws at most {facts.largest_side} pixels a side", param=param)
-    if width * height > max_pixels:
-        raise bad_request(f"{width}x{height}: at most {max_pixels} pixels are drawn", param=param)
-    if max(width, height) > _WIDEST * min(width, height):
-        raise bad_request(f"{width}x{height}: one side is at most {_WIDEST} times the other", param=param)
+    fault = size_fault(width, height, multiple=facts.size_multiple, largest_side=facts.largest_side)
+    if fault is None and width * height > max_pixels:
+        fault = f"at most {max_pixels} pixels are drawn"
+    if fault is not None:
+        raise bad_request(f"{width}x{height}: {fault}", param=param)
 
 
 def _refuse_guidance(text: float | None, image: float | None, *, filling: bool) -> None:
@@ -110,6 +107,11 @@ def _refuse_guidance(text: float | None, image: float | None, *, filling: bool) 
 def _check_guidance(value: float | None, knob: Knob, *, param: str) -> None:
     if value is not None and not knob.low <= value <= knob.high:
         raise bad_request(f"{param} must lie within {knob.low:g}..{knob.high:g} for this model", param=param)
+
+
+def _check_leading(strengths: Strengths) -> None:
+    if strengths.image != NEUTRAL and strengths.text <= NEUTRAL:
+        raise bad_request(f"image_guidance needs text_guidance above {NEUTRAL:g}: raise it", param="image_guidance")
 
 
 def _steps(request: ImageRequest, facts: ModelFacts) -> int:

@@ -55,14 +55,14 @@ class RemoteArtist:
         self._facts: ModelFacts | None = None
         self._asked = 0.0
 
-    async def facts(self) -> ModelFacts:
+    async def facts(self, *, within_s: float = CHECK_S) -> ModelFacts:
         if self._facts is None:
-            return self._known(await self._ask(CHECK_S))
+            return self._known(await self._ask(min(CHECK_S, within_s)))
         if time.monotonic() - self._asked > _FACTS_S:
             self._asked = time.monotonic()
             # A replica that draws with others says so: nobody needs to wait for one that is just being replaced.
             try:
-                return self._known(await self._ask(_REFRESH_S))
+                return self._known(await self._ask(min(_REFRESH_S, within_s)))
             except ApiError:
                 pass
         return self._facts

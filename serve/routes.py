@@ -66,7 +66,7 @@ def _add_model_routes(app: FastAPI, gateway: Gateway, *, locked: bool) -> None:
 
     @app.get("/v1/models", responses=refusals(503, locked=locked), **said)
     async def models() -> ModelList:
-        """All models; requests that name none get the first."""
+        """All models that are ready; requests that name none get the first of the settings."""
         return await gateway.models()
 
     @app.get("/v1/models/{name}", responses=refusals(404, 503, locked=locked), **said)

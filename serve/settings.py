@@ -1,4 +1,4 @@
-"""What can be set about an endpoint; `serve/config.yaml` shows all of it."""
+"""What can be set about an endpoint; `serve/config.yaml` shows all of it but for the short form of a single model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ModelSettings(Settings):
     path: Source | None = None
     """A folder, of a student's export or any other of the Stable Diffusion 3 family; a hub name
     ("organisation/model"); or models:/NAME/VERSION and models:/NAME@ALIAS of MLflow's registry. Whoever serves an alias
-    rolls over to another version as soon as the alias moves. Without one, the embedded model of many steps."""
+    rolls over to another version as soon as the alias moves. Without one, the embedded student."""
     precision: Precision | None = None
     """By default bf16 on a GPU and fp32 on a CPU."""
     steps: Annotated[int, Field(ge=1, le=50)] | None = None
@@ -111,6 +111,8 @@ class EndpointSettings(Settings):
     registry: RegistrySettings = RegistrySettings()
     api_keys_file: Path | None = None
     """Bearer tokens, one a line; more of them may come in LADD_RAY_API_KEYS, separated by commas."""
+    keys_required: bool = False
+    """Whether it is an error that there are no keys; otherwise /v1 and the page are then open to everybody."""
     gateways: Annotated[int, Field(ge=1)] = 1
     """Replicas of the HTTP side, which packs and unpacks the files."""
     page: bool = True
@@ -120,6 +122,8 @@ class EndpointSettings(Settings):
     def _one_way_to_name_models(self) -> Self:
         if self.model is not None and self.models:
             raise ValueError("give model or models, not both")
+        if self.num_gpus and self.models:
+            raise ValueError("num_gpus beside models has no effect: give it to each of the models")
         names = [model.name for model in self.all_models]
         if len(set(names)) != len(names) or "default" in names:
             raise ValueError(f"models need names of their own, other than 'default': {names}")
@@ -140,7 +144,7 @@ class EndpointSettings(Settings):
 def _name_of(source: str | None) -> str:
     """An export lies in the folder of its run, after which it is named."""
     if source is None:
-        return "sd3-stickers"
+        return "stickers-turbo"
     if source.startswith(SCHEME):
         return Reference.parse(source).name
     path = Path(source).expanduser().resolve()

@@ -69,7 +69,7 @@ class Succession:
 
         Raises:
             ValueError: it is not there, or no model of ours.
-            ConnectionError: the registry does not answer.
+            ConnectionError: the registry does not answer, or the version cannot be fetched.
         """
         self._version = await asyncio.to_thread(self._source.find_or_remember)
         self.current = await self._opened(self._version)
@@ -84,7 +84,7 @@ class Succession:
         """Serve the version that is to be served now. Never raises: what goes wrong is logged, and the model stays."""
         try:
             version = await asyncio.to_thread(self._source.find)
-        except (ValueError, ConnectionError) as error:
+        except (ValueError, OSError) as error:
             logger.warning("%s goes on, since %s", _name(self._version), error)
             return
         if version in (self._version, self._refused):
@@ -92,6 +92,10 @@ class Succession:
         logger.info("%s is loaded beside %s", _name(version), _name(self._version))
         try:
             following = await self._opened(version)
+        except ConnectionError as error:
+            # The version is not to blame: the next look tries again.
+            logger.warning("%s goes on for now, since %s", _name(self._version), error)
+            return
         except Exception:
             self._refused = version
             logger.exception("%s cannot be served, %s goes on", _name(version), _name(self._version))
@@ -107,7 +111,10 @@ class Succession:
         retiring.add_done_callback(self._retiring.discard)
 
     async def _opened(self, version: Version | None) -> Running:
-        path = await asyncio.to_thread(self._source.path_of, version)
+        try:
+            path = await asyncio.to_thread(self._source.path_of, version)
+        except OSError as error:
+            raise ConnectionError(f"{_name(version)} cannot be fetched: {error}") from error
         running = await self._open(path)
         if version is not None:
             running.facts = replace(running.facts, version=version.uri)

@@ -19,6 +19,7 @@ FOLDERS = ("ladd_ray", "jobs", "tune", "serve", "tests")
 
 FLOORS = {
     "ladd_ray": 0,
+    "ladd_ray.admission": 0,
     "ladd_ray.baseline_sections": 0,
     "ladd_ray.compare_config": 0,
     "ladd_ray.config": 0,
@@ -54,6 +55,7 @@ OWNERS = {
     "mlflow": ("ladd_ray/tracking.py", "ladd_ray/sweep_tracking.py", "ladd_ray/registry.py"),
     "open_clip": ("ladd_ray/evaluation/clip.py",),
     "gradio": ("serve/page/",),
+    "optuna": ("ladd_ray/training/sweeping/search.py", "ladd_ray/evaluation/sweep_importance.py"),
     "ray": ("ladd_ray/training/", "ladd_ray/data/", "jobs/", "tune/", "serve/"),
 }
 

@@ -126,6 +126,24 @@ def test_a_registry_that_does_not_answer_is_no_mistake(monkeypatch: pytest.Monke
         registry.fetch(Version("a", "1", "http://127.0.0.1:9/a", 0))
 
 
+def test_what_was_noted_stays_when_the_disk_is_full(
+    registry: Registry, run_id: str, students: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = Reference.parse("models:/noted@a")
+    version = registry.register(students[0], name="noted", run_id=lambda: run_id, tags={}, alias="a")
+    assert registry.find(reference) == version
+    write_text = Path.write_text
+
+    def fill_the_disk(file: Path, text: str) -> None:
+        write_text(file, text[:9])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(OSError, match="no space"):
+        registry.find(reference)
+    assert registry.remember(reference) == version
+
+
 def test_reading_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no MLflow database"):
         Registry.existing(f"sqlite:///{tmp_path / 'mlflow.db'}", cache=tmp_path)

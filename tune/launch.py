@@ -25,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tyro
 import uvicorn
 
-from tune.launching.access import Gate, cluster_token, is_guarded
+from tune.launching.access import Gate, cluster_token, expects_token, is_guarded
 from tune.launching.app import THIS_MACHINE, Workplace, build_app
+from tune.launching.command import CLUSTER_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,14 @@ def make_gate(arguments: Arguments) -> Gate:
     """Who may come in.
 
     Raises:
-        ValueError: the page would be open to others, or the token is not at hand.
+        ValueError: the page would be open to others, or the token is not at hand or not asked for.
     """
     if not is_guarded(arguments.address):
+        if expects_token():
+            raise ValueError(
+                f"RAY_AUTH_MODE is token and a token is at hand, but {arguments.address} asks for none: start that "
+                "cluster with RAY_AUTH_MODE=token, or unset it here"
+            )
         if not is_this_machine(arguments.host):
             raise ValueError(
                 f"the cluster asks for no token, so anybody who reaches {arguments.host} could run code: start the "
@@ -94,7 +100,7 @@ def make_workplace(arguments: Arguments) -> Workplace:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         client = JobSubmissionClient(arguments.address, headers=headers)
-    except (RuntimeError, ConnectionError) as error:
+    except CLUSTER_ERRORS as error:
         raise ValueError(f"{arguments.address} refuses: {error}") from error
     return Workplace(client, arguments.address, arguments.runs.expanduser().resolve(), ROOT, python)
 

@@ -12,6 +12,8 @@ from ladd_ray.compare_config import Claim, StudyName
 from ladd_ray.evaluation.scores import KidFloor
 
 Standing = Literal["ahead", "level", "behind"]
+FEWEST_SEEDS = 2
+"""That tell how far apart equal trainings come out."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,17 @@ def standing(arm: BySeed, other: BySeed) -> Standing:
 
 
 def verdict(claim: Claim, comparison: Comparison) -> str:
-    """How a claim of the paper stands here, in a sentence with its numbers."""
+    """How a claim of the paper stands here, in a sentence with its numbers; one seed decides nothing."""
     arm, other = comparison.arms[claim.arm].scores, comparison.arms[claim.other].scores
+    fewest = min(len(by_seed) for scores in (arm, other) for by_seed in scores.values())
     found = {steps: standing(arm[steps], other[steps]) for steps in arm}
     numbers = ", ".join(
         f"{steps_text(steps)} {found[steps]} ({spread(arm[steps], judged).text()} against "
         f"{spread(other[steps], judged).text()})"
         for steps in arm
     )
-    return f"{_word(set(found.values()), claim)}: {claim.text}. Here: {numbers}."
+    word = _word(set(found.values()), claim) if fewest >= FEWEST_SEEDS else "Undecided"
+    return f"{word}: {claim.text}. Here: {numbers}."
 
 
 def steps_text(count: int) -> str:

@@ -45,7 +45,8 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     protocol, floor, seeds = comparison.protocol, comparison.kid_floor, comparison.seeds
     yield (
         f"{comparison.seconds:g} s of training for every arm and seed, in steps of {comparison.batch_size}, on "
-        f"{comparison.machine}. Mean +- standard deviation over the training seeds {', '.join(map(str, seeds))}."
+        f"{comparison.machine}. Means over the training seeds {', '.join(map(str, seeds))}; after +- stands their "
+        "standard deviation, which is no confidence interval."
     )
     yield (
         f"{protocol['num_images']} held-out prompts, protocol {protocol[HASH]}. KID by {protocol['features']}, from "

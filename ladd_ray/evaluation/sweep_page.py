@@ -116,16 +116,18 @@ def _winner(sweep: SweepRecord, trials: TrialsRecord, *, best: BestRecord | None
         command = shlex.join(["python", "jobs/distill.py", best.recipe, "--overrides", best_file])
         members = [trial for trial in trials.trials if trial.number in best.trials]
         title, value, numbers = "The winner", best.value, best.trials
+        count = len({trial.seed for trial in members})
     else:
         one = leader(sweep, configurations(trials))
         if one is None or (interval := one.interval(sweep.metric, step=sweep.steps)) is None:
             return None
         members, command = list(one.trials), ""
         title, value, numbers = "In the lead", interval.mean, tuple(trial.number for trial in members)
+        count = interval.count
     point = point_text(members[0].point, names=varying(sweep)) if members else ""
     score = f"{sweep.metric} {value:.{DIGITS[sweep.metric]}f} after {sweep.steps} steps"
     which = ", ".join(f"#{number}" for number in numbers)
-    return Best(title, f"{which}: {point}. {score}, {_over(len(numbers))}.", numbers, command)
+    return Best(title, f"{which}: {point}. {score}, {_over(count)}.", numbers, command)
 
 
 def _over(count: int) -> str:

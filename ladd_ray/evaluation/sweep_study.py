@@ -62,9 +62,16 @@ class Configuration:
     trials: tuple[TrialRecord, ...]
 
     def values(self, metric: MetricName, *, step: int) -> dict[int, float]:
-        """The score of every seed that was trained for ``step`` steps."""
-        found = {trial.seed: score_at(trial, metric, step=step) for trial in self.trials}
-        return {seed: value for seed, value in found.items() if value is not None}
+        """The score after ``step`` steps of every seed that was trained to the end.
+
+        A search may suggest a point twice: several trials of a seed count as their mean.
+        """
+        found: dict[int, list[float]] = {}
+        for trial in self.trials:
+            value = score_at(trial, metric, step=step)
+            if trial.status == "done" and value is not None:
+                found.setdefault(trial.seed, []).append(value)
+        return {seed: mean(values) for seed, values in found.items()}
 
     def interval(self, metric: MetricName, *, step: int) -> Interval | None:
         """Over those seeds; None where there is none yet."""

@@ -71,9 +71,9 @@ def _text(interval: Interval | None, digits: int) -> str:
 
 
 def _seeds(one: Configuration, sweep: SweepRecord) -> str:
-    whole = len(one.values(sweep.metric, step=sweep.steps))
+    whole, begun = len(one.values(sweep.metric, step=sweep.steps)), len({trial.seed for trial in one.trials})
     others = Counter(trial.status for trial in one.trials if trial.status != "done")
-    return ", ".join([f"{whole} of {len(one.trials)}", *(f"{count} {status}" for status, count in others.items())])
+    return ", ".join([f"{whole} of {begun}", *(f"{count} {status}" for status, count in others.items())])
 
 
 def _behind(one: Configuration, best: Configuration | None, *, sweep: SweepRecord) -> Interval | None:

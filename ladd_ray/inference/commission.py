@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ladd_ray.inference.admission import Reservation
+from ladd_ray.admission import Reservation
 from ladd_ray.inference.step_loop import Turn
 from ladd_ray.inference.walk import Order, Walk
 

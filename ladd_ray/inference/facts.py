@@ -20,8 +20,6 @@ class ModelFacts:
 
     fingerprint: str
     """16 hex digits of its weights; see ``models.folder.fingerprint``."""
-    is_student: bool
-    """Distilled, in contrast to a model of many steps under guidance."""
     edits: bool
     """Edits and inpaints, too."""
     native_size: int
@@ -36,14 +34,14 @@ class ModelFacts:
     """Guidance that may be chosen; None where it was fixed by distillation."""
     version: str | None = None
     """Of a registered model, such as models:/stickers/3."""
+    guided: bool = False
+    """A model of many steps under guidance: its pictures only lead where its words do, too."""
 
 
 def facts_of(pipeline: TaskPipeline, *, fingerprint: str) -> ModelFacts:
     """The facts of a loaded model."""
-    is_student = isinstance(pipeline, Pipeline)
     return ModelFacts(
         fingerprint=fingerprint,
-        is_student=is_student,
         edits=pipeline.knows_tasks,
         native_size=pipeline.native_size,
         size_multiple=pipeline.size_multiple,
@@ -51,4 +49,5 @@ def facts_of(pipeline: TaskPipeline, *, fingerprint: str) -> ModelFacts:
         default_steps=pipeline.default_steps,
         most_steps=len(pipeline.levels) if isinstance(pipeline, Pipeline) else _MOST_STEPS,
         knobs=pipeline.knobs if isinstance(pipeline, Pipeline) else Knobs(text=_GUIDED, image=_GUIDED_IMAGE),
+        guided=not isinstance(pipeline, Pipeline),
     )

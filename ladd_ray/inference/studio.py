@@ -22,7 +22,7 @@ from typing import Final
 
 import torch
 
-from ladd_ray.inference.admission import Admission
+from ladd_ray.admission import Admission
 from ladd_ray.inference.commission import Commission, Developed, Drawn, Preparation, Sitting
 from ladd_ray.inference.drawing import TaskPipeline
 from ladd_ray.inference.gathering import Gathering

@@ -53,7 +53,7 @@ class Order:
     """Fingerprint of the model whose facts it was checked against; None of an order to whoever draws."""
 
     came_back: bool = False
-    """Whether it was turned away before, when there was too much to do."""
+    """Whether it says that it was turned away before, when there was too much to do."""
 
     @property
     def cost(self) -> int:

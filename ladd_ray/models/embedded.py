@@ -214,12 +214,25 @@ def _compute_text_in_fp32(folder: Path) -> None:
 
 
 def committed_model() -> Path:
-    """The folder of the committed weights.
+    """The folder of the committed weights, of many steps.
 
     Raises:
         ValueError: the package came without them.
     """
-    folder = Path(str(files("ladd_ray"))) / "assets" / "sd3-stickers"
+    return _committed("sd3-stickers", remake="jobs/pretrain.py stickers --output {folder}")
+
+
+def committed_student() -> Path:
+    """The folder of what was distilled from them, in few steps; its ``ladd.json`` says how.
+
+    Raises:
+        ValueError: the package came without it.
+    """
+    return _committed("sd3-stickers-turbo", remake="jobs/distill.py stickers_tasks_turbo")
+
+
+def _committed(name: str, *, remake: str) -> Path:
+    folder = Path(str(files("ladd_ray"))) / "assets" / name
     if not folder.is_dir():
-        raise ValueError(f"no embedded model at {folder}: run jobs/pretrain.py stickers --output {folder}")
+        raise ValueError(f"no embedded model at {folder}: run {remake.format(folder=folder)}")
     return folder

@@ -3,8 +3,9 @@
 For few rows libraries take other kernels, which add in another order. So linear layers are never given fewer rows than
 ``_LEAST``, and what is added is thrown away; convolutions are always oneDNN's, to which PyTorch does not give small
 single pictures. Both get numbers that lie in one order, since of a single row PyTorch cannot always tell in which order
-those of a batch would lie. Whether that is enough on this machine is tried out for every kind of layer. Where it is
-not, the layer takes one row at a time, which always is. Attention, norms and activations treat rows apart anyway.
+those of a batch would lie. Whether that is enough on this machine is tried out for every kind of layer, in
+products of up to ``_MOST_ROWS``; larger ones, of large pictures or batches, are taken to be like these. Where it is not
+enough, the layer takes one row at a time, which always is. Attention, norms and activations treat rows apart anyway.
 [ours]
 
 It costs nothing. Taking one row at a time would cost a third more in a batch of 16.
@@ -27,6 +28,8 @@ _LEAST: Final = 4
 """Rows of a product."""
 _PICTURE_AXES: Final = 4
 _TRIED_ROWS: Final = (*range(1, 48), 64, 84, 96, 128, 192, 256, 336, 399)
+_MOST_ROWS: Final = 1024
+"""Of the product that all others are compared with."""
 _TRIED_PICTURES: Final = (1, 2, 3, 8, 15, 16)
 _TRIED_SIDES: Final = (8, 32)
 """In pixels: pictures that are small for most layers, and pictures that are not."""
@@ -129,10 +132,11 @@ def rows_agree(layer: Layer) -> bool:
     generator = torch.Generator().manual_seed(0)
     shapes: Sequence[tuple[int, ...]]
     if isinstance(layer, nn.Linear):
-        counts, shapes = _TRIED_ROWS, [(layer.in_features,)]
+        counts, most, shapes = _TRIED_ROWS, _MOST_ROWS, [(layer.in_features,)]
     else:
-        counts, shapes = _TRIED_PICTURES, [(layer.in_channels, side, side) for side in _TRIED_SIDES]
-    batches = (torch.randn(max(counts) + 1, *shape, generator=generator).to(weight) for shape in shapes)
+        counts, most = _TRIED_PICTURES, max(_TRIED_PICTURES) + 1
+        shapes = [(layer.in_channels, side, side) for side in _TRIED_SIDES]
+    batches = (torch.randn(most, *shape, generator=generator).to(weight) for shape in shapes)
     return all(_agree(layer, batch, counts) for batch in batches)
 
 

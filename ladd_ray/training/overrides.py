@@ -14,7 +14,6 @@ from typing import Any
 
 from ladd_ray.config import Config, override
 from ladd_ray.sweep_records import BestRecord
-from ladd_ray.tracking import flatten
 
 IGNORED = (
     "recipe", "tracking", "milestones", "run.name", "run.directory", "run.checkpoint_every", "run.checkpoints_to_keep",
@@ -32,7 +31,7 @@ class Overrides:
     recipe: str | None = None
     """Of the trial; None fits any."""
     validated: Mapping[str, Any] = field(default_factory=dict)
-    """All settings of the trial, by dotted names."""
+    """All settings of the trial, as ``preflight.lasting_settings`` has them."""
 
     def apply(self, config: Config) -> Config:
         """The recipe with these changes.
@@ -44,18 +43,17 @@ class Overrides:
             raise ValueError(f"{self.source} is for the recipe {self.recipe}, not for {config.recipe}")
         return override(config, self.changes)
 
-    def drift(self, config: Config) -> list[str]:
-        """What differs from the trial, a line for each setting."""
-        ours = flatten(config.model_dump(mode="json"))
+    def drift(self, settings: Mapping[str, Any]) -> list[str]:
+        """What differs from the trial, a line for each of a run's ``preflight.lasting_settings``."""
         return [
-            f"{name}: {ours.get(name)} here, {value} in the trial"
+            f"{name}: {settings.get(name)} here, {value} in the trial"
             for name, value in sorted(self.validated.items())
-            if ours.get(name) != value
+            if settings.get(name) != value
         ]
 
-    def describe_drift(self, config: Config) -> str:
+    def describe_drift(self, settings: Mapping[str, Any]) -> str:
         """For people, when a run starts."""
-        lines = self.drift(config)
+        lines = self.drift(settings)
         if not lines:
             return f"as validated by {self.source}"
         listed = "\n".join(f"  {line}" for line in lines)

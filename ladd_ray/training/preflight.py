@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ladd_ray.config import Config, RunConfig, override
 from ladd_ray.data.prompts import prompts_fingerprint, read_prompts
@@ -12,8 +14,8 @@ from ladd_ray.data.provenance import require_same
 from ladd_ray.data.sources import list_shards, reading_fingerprint
 from ladd_ray.data.task_rows import DrawnProvenance
 from ladd_ray.data.task_world import world_fingerprint
-from ladd_ray.data_sections import EMBEDDED, DataConfig, Range
-from ladd_ray.models.embedded import committed_model
+from ladd_ray.data_sections import EMBEDDED, EMBEDDED_STUDENT, DataConfig, Range
+from ladd_ray.models.embedded import committed_model, committed_student
 from ladd_ray.models.folder import (
     encoders_fingerprint,
     fingerprint,
@@ -23,6 +25,7 @@ from ladd_ray.models.folder import (
     shape_config,
 )
 from ladd_ray.models.pixel_features import absolute_features
+from ladd_ray.tracking import flatten
 from ladd_ray.training.sampler import teacher_shift
 
 
@@ -143,6 +146,27 @@ def _with_absolute_paths(config: Config) -> Config:
     return override(config, changes)
 
 
+def lasting_settings(config: Config) -> dict[str, Any]:
+    """Every setting by its dotted name, equal for equal runs, from wherever they start.
+
+    Paths are absolute, but committed models go by their names: a submitted job has a copy of them elsewhere.
+
+    Raises:
+        ValueError: a path is wrong; the message says what to do.
+    """
+    config = _with_absolute_paths(config)
+    return flatten(config.model_dump(mode="json")) | {"teacher.path": _lasting_name(config.teacher.path)}
+
+
+def _lasting_name(model: str) -> str:
+    for name in (EMBEDDED, EMBEDDED_STUDENT):
+        # The package may have come without it.
+        with suppress(ValueError):
+            if model == absolute_model(name):
+                return name
+    return model
+
+
 def absolute_directory(run: RunConfig) -> str:
     """Folder of all runs, whatever directory a worker runs in."""
     return str(_base_directory() / Path(run.directory).expanduser())
@@ -152,6 +176,8 @@ def absolute_model(path: str) -> str:
     """A model's folder, whatever directory a worker runs in; a hub name stays one."""
     if path == EMBEDDED:
         return str(committed_model())
+    if path == EMBEDDED_STUDENT:
+        return str(committed_student())
     return path if is_hub_name(path) else str(Path(path).expanduser().resolve())
 
 

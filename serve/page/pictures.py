@@ -9,17 +9,14 @@ import base64
 import io
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from serve.schemas import ModelCard
+from serve.sizes import size_fault
 from serve.uploads import from_data_url, read_given
-
-_WIDEST: Final = 3
-"""Of a picture's longer side to its shorter one."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,7 @@ def _frame(shape: float, card: ModelCard) -> tuple[int, int]:
 
 
 def _suits(height: int, width: int, card: ModelCard) -> bool:
-    short, long = sorted((height, width))
-    divides = height % card.size_multiple == 0 and width % card.size_multiple == 0
-    return divides and long <= min(card.largest_side, _WIDEST * short)
+    return size_fault(width, height, multiple=card.size_multiple, largest_side=card.largest_side) is None
 
 
 def data_url(pixels: NDArray[np.uint8]) -> str:

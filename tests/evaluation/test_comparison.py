@@ -88,6 +88,17 @@ def test_verdicts_say_who_agrees_with_the_paper(comparison: Comparison) -> None:
     assert verdict(replace(better, expected="level"), comparison).startswith("Disagrees")
 
 
+@pytest.mark.parametrize("alone", [("ladd",), ("add",), ("ladd", "add")])
+def test_a_single_seed_decides_nothing(comparison: Comparison, alone: tuple[str, ...]) -> None:
+    arms = {
+        name: arm(name, {steps: {0: by_seed[0]} for steps, by_seed in comparison.arms[name].scores.items()})
+        for name in alone
+    }
+    found = replace(comparison, arms={**comparison.arms, **arms})
+    for claim in (Claim("so", "ladd", "add"), Claim("so", "add", "ladd"), Claim("so", "ladd", "add", "level")):
+        assert verdict(claim, found).startswith("Undecided: so. Here: 1 step ")
+
+
 def test_a_lead_at_some_steps_only_is_undecided(comparison: Comparison) -> None:
     mixed = {**students(), 1: students(-0.2)[1]}
     found = replace(comparison, arms={**comparison.arms, "add": arm("ADD", {**students(), 4: students(-0.2)[4]})})
@@ -147,6 +158,7 @@ def test_the_table_holds_every_number(comparison: Comparison) -> None:
     assert "| LADD | 0.500 | 240 | 11520 | 120 | 900 |" in text
     assert "| ADD | 0.69 +- 0.01 | 0.3" in text
     assert "halves of the teacher's pictures: 0.0030 +- 0.0100" in text
+    assert "seeds 0, 1, 2; after +- stands their standard deviation, which is no confidence interval." in text
     assert "missing: lcm-seed2." in text
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
         "Targets",

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ladd_ray.admission import Overloaded
 from ladd_ray.inference import Pipeline, TeacherPipeline
-from ladd_ray.inference.admission import Overloaded
 from ladd_ray.inference.commission import Drawn, preview_steps
 from ladd_ray.inference.facts import ModelFacts, facts_of
 from ladd_ray.inference.scheduling import BatchLimits
@@ -161,7 +161,7 @@ def test_a_prompt_whose_end_would_be_cut_is_refused(studio: Studio) -> None:
 
 def test_facts_tell_what_a_student_and_its_model_can_do(pipeline: Pipeline, tiny_folder: Path) -> None:
     facts = facts_of(pipeline, fingerprint="f")
-    assert facts == ModelFacts("f", True, True, 64, 16, 256, 4, 4, KNOBS)
+    assert facts == ModelFacts("f", True, 64, 16, 256, 4, 4, KNOBS)
     teacher = facts_of(TeacherPipeline.from_pretrained(tiny_folder), fingerprint="f")
-    assert (teacher.is_student, teacher.edits, teacher.default_steps) == (False, False, 28)
+    assert (teacher.guided, teacher.edits, teacher.default_steps) == (True, False, 28)
     assert teacher.knobs

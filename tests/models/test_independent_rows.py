@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ladd_ray.models import independent_rows
 from ladd_ray.models.autoencoder import Autoencoder
 from ladd_ray.models.folder import load_transformer
-from ladd_ray.models.independent_rows import make_rows_independent
+from ladd_ray.models.independent_rows import PaddedLinear, make_rows_independent, rows_agree
 from ladd_ray.models.prompt_encoder import PromptEncoder
 from ladd_ray.models.sd3 import SD3Denoiser
 
@@ -106,3 +106,12 @@ def test_where_rows_do_not_agree_they_are_taken_one_by_one(
     assert type(network[0]).__name__.startswith("Row")
     assert torch.allclose(network(batch), expected, atol=1e-5)
     assert torch.equal(network(batch[3:4]), network(batch)[3:4])
+
+
+def test_rows_that_only_differ_in_large_products_are_found_out() -> None:
+    class Blocked(PaddedLinear):
+        def forward(self, hidden: Tensor) -> Tensor:
+            return super().forward(hidden) + (len(hidden) > 512)
+
+    assert rows_agree(PaddedLinear(8, 8))
+    assert not rows_agree(Blocked(8, 8))

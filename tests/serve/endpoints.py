@@ -15,14 +15,16 @@ import uvicorn
 from fastapi import FastAPI
 from ray import serve as ray_serve
 
+from ladd_ray.inference.facts import facts_of
+from ladd_ray.inference.studio import Studio
 from serve.app import build
-from serve.artist import LocalArtist
 from serve.gateway import Gateway
 from serve.guards import key_digests
 from serve.loading import load, open_studio, warm_up
 from serve.page import add_page
 from serve.routes import make_app
-from serve.settings import EndpointSettings
+from serve.settings import EndpointSettings, Limits
+from tests.serve.studios import LocalArtist
 
 HOST = "127.0.0.1"
 _ATTEMPTS = 5
@@ -54,19 +56,29 @@ def plain_endpoint(settings: EndpointSettings) -> Iterator[str]:
 
 
 @contextmanager
+def studio_endpoint(studio: Studio) -> Iterator[str]:
+    """The address of an endpoint over one studio."""
+    artist = LocalArtist(studio, facts=facts_of(studio.pipeline, fingerprint="f"))
+    with running(make_app(Gateway({"studio": artist}, limits=Limits()), max_body_bytes=4096)) as found:
+        yield found
+
+
+@contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """The address of an application served from another thread."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://{HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    # Bound here: of a port that is only known to be free, another process may be the first to take it.
+    with socket.create_server((HOST, 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server has not started"
+            time.sleep(0.01)
+        try:
+            yield f"http://{HOST}:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextmanager
@@ -74,7 +86,7 @@ def ray_serving() -> Iterator[str]:
     """The address of a Ray Serve without applications, on a cluster of its own."""
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.control_headers:proxy_middlewares")
+        patch.setenv("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "serve.proxy:proxy_middlewares")
         patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
         # Workers are nicer than everybody else by default: beside other work they would get nothing done.
         patch.setenv("RAY_worker_niceness", "0")

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from ladd_ray.inference.admission import Overloaded
+from ladd_ray.admission import Overloaded
 from ladd_ray.inference.commission import Drawn
 from ladd_ray.inference.walk import Order
 from serve.errors import ApiError, from_drawing, no_such_model, not_ready

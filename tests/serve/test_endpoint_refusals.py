@@ -173,7 +173,8 @@ async def leave(address: str, **ask: Any) -> None:
 
         async def one() -> None:
             answer = await leaving.images.generate(**work, **ask)
-            await anext(answer)
+            if ask.get("stream"):
+                await anext(answer)
 
         found = await asyncio.gather(*(one() for _ in range(16)), return_exceptions=True)
     # A slow machine does not let all of them in.

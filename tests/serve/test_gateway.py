@@ -9,26 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from ladd_ray.inference.admission import Overloaded
+from ladd_ray.admission import Overloaded
 from ladd_ray.inference.studio import PromptTooLong
 from serve.errors import from_drawing, not_ready
 from serve.gateway import Gateway
 from serve.routes import make_app
 from serve.settings import Limits
-from tests.serve.actors import Actor
-
-PATH = "/v1/images/generations"
-
-
-def client_of(actor: Actor, **limits: Any) -> httpx2.AsyncClient:
-    app = make_app(Gateway({"actor": actor}, limits=Limits(**limits)), max_body_bytes=4096)
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    return httpx2.AsyncClient(transport=transport, base_url="http://gateway")
-
-
-async def post(actor: Actor, *, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
-    async with client_of(actor) as client:
-        return await client.post(PATH, json={"prompt": "a", **fields}, headers=headers)
+from tests.serve.actors import Actor, client_of, post
 
 
 def test_pictures_come_in_the_order_of_their_seeds() -> None:
@@ -81,35 +68,6 @@ def test_an_error_in_the_middle_ends_a_stream_as_its_last_event(error: Exception
     assert "secret" not in found.text
 
 
-def test_more_requests_than_there_are_places_are_sent_away() -> None:
-    async def crowd() -> list[int]:
-        gate = asyncio.Event()
-        async with client_of(Actor(gate=gate), max_requests=2) as client:
-            waiting = [asyncio.create_task(client.post(PATH, json={"prompt": "a"})) for _ in range(2)]
-            await asyncio.sleep(0.1)
-            refused = await client.post(PATH, json={"prompt": "a"})
-            gate.set()
-            found = [*await asyncio.gather(*waiting), await client.post(PATH, json={"prompt": "a"})]
-            assert refused.headers["retry-after"] == "1"
-            return [refused.status_code, *(each.status_code for each in found)]
-
-    assert asyncio.run(crowd()) == [429, 200, 200, 200]
-
-
-@pytest.mark.parametrize("wrong", ["0", "-1", "121", "nan", "inf", "soon", ""])
-def test_a_deadline_is_a_number_of_seconds(wrong: str) -> None:
-    found = asyncio.run(post(Actor(), headers={"x-deadline-seconds": wrong}))
-    assert (found.status_code, found.json()["error"]["param"]) == (400, "x-deadline-seconds")
-
-
-def test_the_deadline_reaches_the_model() -> None:
-    actor = Actor()
-    asyncio.run(post(actor, headers={"x-deadline-seconds": "2.5"}))
-    assert actor.within_s == pytest.approx(2.5, abs=0.5)
-    asyncio.run(post(actor))
-    assert actor.within_s == pytest.approx(Limits().max_deadline_s, abs=0.5)
-
-
 def test_a_model_that_is_not_ready_makes_the_endpoint_unready() -> None:
     async def ready(actor: Actor) -> int:
         async with client_of(actor) as client:
@@ -117,6 +75,18 @@ def test_a_model_that_is_not_ready_makes_the_endpoint_unready() -> None:
 
     assert asyncio.run(ready(Actor())) == 200
     assert asyncio.run(ready(Actor(error=not_ready("wait")))) == 503
+
+
+def test_one_model_that_is_not_ready_hides_no_other() -> None:
+    async def listed(**artists: Actor) -> httpx2.Response:
+        app = make_app(Gateway(artists, limits=Limits()), max_body_bytes=4096)
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://gateway") as client:
+            return await client.get("/v1/models")
+
+    found = asyncio.run(listed(first=Actor(unready=True), second=Actor()))
+    assert [model["id"] for model in found.json()["data"]] == ["second"]
+    none = asyncio.run(listed(first=Actor(unready=True)))
+    assert (none.status_code, none.json()["error"]["code"]) == (503, "model_not_ready")
 
 
 def test_many_who_ask_whether_it_is_ready_get_one_answer() -> None:
@@ -201,6 +171,7 @@ def test_bodies_that_cannot_be_read_are_refused(path: str, kind: str, body: byte
         ({"prompt": "a"}, ["image", "picture"], "picture"),
         ({"prompt": "a"}, ["image", "mask", "mask"], "mask"),
         ({"prompt": "a", "x": "b"}, ["image"], "x"),
+        ({"prompt": "a", "mask_polarity": "openai"}, ["image"], "mask_polarity"),
         ({"prompt": "a"}, ["image"] * 18, None),
     ],
 )
@@ -208,6 +179,20 @@ def test_forms_are_checked_like_json(data: dict[str, Any], files: list[str], par
     async def send() -> httpx2.Response:
         async with client_of(Actor()) as client:
             return await client.post("/v1/images/edits", data=data, files=[(name, b"x") for name in files])
+
+    found = asyncio.run(send())
+    assert (found.status_code, found.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(("polarity", "param"), [("white", "mask_polarity"), (None, "image")])
+def test_how_to_read_a_mask_needs_one(polarity: str | None, param: str) -> None:
+    """Null is left out; then it is the picture that is none."""
+
+    async def send() -> httpx2.Response:
+        async with client_of(Actor()) as client:
+            images = [{"image_url": "data:image/png;base64,YQ=="}]
+            body = {"prompt": "a", "images": images, "mask_polarity": polarity}
+            return await client.post("/v1/images/edits", json=body)
 
     found = asyncio.run(send())
     assert (found.status_code, found.json()["error"]["param"]) == (400, param)

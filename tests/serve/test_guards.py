@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from serve.control_headers import StripControlHeaders, proxy_middlewares
 from serve.errors import ApiError
 from serve.guards import KEYS_VARIABLE, LimitBody, RequireKey, key_digests
+from serve.proxy import StripControlHeaders, TurnAway, proxy_middlewares
 
 
 class App:
@@ -130,4 +130,4 @@ def test_headers_that_switch_limits_off_are_taken_away() -> None:
     assert app.scope["headers"] == [(b"x-request-id", b"a")]
     assert status(StripControlHeaders(app), headers={"x-request-id": "\u00e4"}) == 200
     assert app.scope["headers"] == []
-    assert [middleware.cls for middleware in proxy_middlewares()] == [StripControlHeaders]
+    assert [middleware.cls for middleware in proxy_middlewares()] == [StripControlHeaders, TurnAway]

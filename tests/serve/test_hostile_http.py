@@ -134,20 +134,41 @@ def test_no_way_leads_around_the_key(address: str, path: str) -> None:
     assert b"student" not in found
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_costs_nothing(address: str) -> None:
+def leave_in_the_middle_of_bodies(address: str) -> None:
     for _ in range(20):
         with connect(address) as connection:
             connection.sendall(head("Content-Length: 1000") + BODY)
-    still_draws(address)
 
 
-def test_those_who_dawdle_keep_nobody_waiting(address: str) -> None:
-    """Slow heads, and slow bodies: each holds a connection, and nothing else."""
+@contextmanager
+def dawdlers(address: str) -> Iterator[None]:
+    """Slow heads, and slow bodies."""
     with ExitStack() as stack:
         for index in range(100):
             connection = stack.enter_context(connect(address))
             connection.sendall(head("Content-Length: 1000") if index % 2 else b"POST /v1/images/generations HT")
+        yield
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_costs_nothing(address: str) -> None:
+    leave_in_the_middle_of_bodies(address)
+    still_draws(address)
+
+
+def test_those_who_dawdle_keep_nobody_waiting(address: str) -> None:
+    """Each holds a connection, and nothing else."""
+    with dawdlers(address):
         still_draws(address)
+
+
+def test_nobody_keeps_a_place_who_leaves_dawdles_or_is_wrong() -> None:
+    with endpoint(Actor(), max_requests=4) as address:
+        leave_in_the_middle_of_bodies(address)
+        for _ in range(5):
+            assert status(exchanged(address, head("Content-Length: 2") + b"{}")) == 400
+        with dawdlers(address):
+            for _ in range(5):
+                still_draws(address)
 
 
 def test_large_bodies_end_early(address: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
@@ -14,43 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
-from ladd_ray.inference import TeacherPipeline
 from ladd_ray.inference.commission import Drawn
-from ladd_ray.inference.facts import facts_of
 from ladd_ray.inference.studio import Studio
 from ladd_ray.inference.walk import Order
-from serve.artist import LocalArtist
-from serve.gateway import Gateway
-from serve.routes import make_app
-from serve.settings import Limits
-from tests.serve.endpoints import running
+from tests.serve.endpoints import studio_endpoint
+from tests.serve.studios import MOST_S, Steps, gated_studio
 
-MOST_S = 60.0
 ORDER = Order("generate", "a red apple", 64, 64, seeds=(1, 2, 3), num_inference_steps=50)
-
-
-class Steps:
-    """A network whose every step has to be allowed."""
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self._begin, self._may = threading.Semaphore(0), threading.Semaphore(0)
-
-    def __call__(self, x_sigma: Tensor, *_: object, **__: object) -> Tensor:
-        self.begun += 1
-        self._begin.release()
-        assert self._may.acquire(timeout=MOST_S)
-        return x_sigma
-
-    def allow(self, count: int) -> None:
-        for _ in range(count):
-            self._may.release()
-
-    def wait(self) -> None:
-        """Until one more has begun."""
-        assert self._begin.acquire(timeout=MOST_S)
 
 
 @pytest.fixture
@@ -59,19 +29,14 @@ def steps() -> Steps:
 
 
 @pytest.fixture
-def studio(tiny_folder: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
-    pipeline = TeacherPipeline.from_pretrained(tiny_folder)
-    monkeypatch.setattr(pipeline, "velocity", steps)
-    made = Studio(pipeline)
-    yield made
-    steps.allow(1000)
-    made.close()
+def studio(tiny_folder: Path, steps: Steps) -> Iterator[Studio]:
+    with gated_studio(tiny_folder, steps) as made:
+        yield made
 
 
 @pytest.fixture
 def address(studio: Studio) -> Iterator[str]:
-    artist = LocalArtist(studio, facts=facts_of(studio.pipeline, fingerprint="f"))
-    with running(make_app(Gateway({"slow": artist}, limits=Limits()), max_body_bytes=4096)) as found:
+    with studio_endpoint(studio) as found:
         yield found
 
 

@@ -42,7 +42,7 @@ def test_four_times_the_capacity(address: str, monkeypatch: pytest.MonkeyPatch) 
     assert set(found["failed"]) <= {"ClientOSError", "ServerDisconnectedError"}, found
     assert sum(found["failed"].values()) <= 0.001 * found["tries"], found
     # How many are late and how many of those who waited are let in depends on what else this machine does just now:
-    # tests/inference/test_admission.py proves both in a virtual time, and benchmarks/serving.py measures them.
+    # tests/test_admission.py proves both in a virtual time, and benchmarks/serving.py measures them.
     assert found["drawn"] > 0
     assert found["refused"] > 0
     assert found["tries"] == sum(found[name] for name in OUTCOMES.values()) + sum(found["failed"].values())

@@ -32,13 +32,13 @@ def generate(visit: Visit, **changes: Any) -> list[Any]:
 
 
 def test_page_lies_at_the_root_and_loads_nothing_from_elsewhere(address: str) -> None:
-    answer = httpx2.get(address)
+    answer = httpx2.get(address, timeout=TIMEOUT_S)
     assert answer.status_code == 200
     assert "text/html" in answer.headers["content-type"]
     loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']([^\"']+)", answer.text)
     assert loaded
     assert not [url for url in loaded if url.startswith(("http", "//"))]
-    theme = httpx2.get(f"{address}/theme.css").text
+    theme = httpx2.get(f"{address}/theme.css", timeout=TIMEOUT_S).text
     assert not re.findall(r"url\([\"']?(?:https?:)?//", theme)
 
 
@@ -56,10 +56,10 @@ def test_page_lies_at_the_root_and_loads_nothing_from_elsewhere(address: str) ->
     ],
 )
 def test_all_other_addresses_are_the_apis(address: str, method: str, path: str, status: int) -> None:
-    answer = httpx2.request(method, f"{address}{path}")
+    answer = httpx2.request(method, f"{address}{path}", timeout=TIMEOUT_S)
     assert answer.status_code == status
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-    assert httpx2.get(f"{address}/health").status_code == 200
+    assert httpx2.get(f"{address}/health", timeout=TIMEOUT_S).status_code == 200
 
 
 def test_events_carry_no_files(visit: Visit) -> None:

@@ -20,7 +20,7 @@ from serve.artist import ModelReplaced
 from serve.errors import ApiError, Refusal
 from serve.remote import RemoteArtist, Replaced
 
-FACTS = ModelFacts("f" * 16, True, False, 64, 16, 256, 4, 4, None)
+FACTS = ModelFacts("f" * 16, False, 64, 16, 256, 4, 4, None)
 ORDER = Order("generate", "a", 64, 64, seeds=(0,), num_inference_steps=1)
 FIRST, SECOND = (Drawn(index, np.zeros((64, 64, 3), np.uint8)) for index in range(2))
 OTHER = replace(FACTS, fingerprint="e" * 16)
@@ -152,6 +152,21 @@ def test_a_model_that_is_still_loading_is_not_ready() -> None:
         with pytest.raises(ApiError) as caught:
             asyncio.run(RemoteArtist(Handle([], facts=error)).facts())  # type: ignore[arg-type]
         assert caught.value.refusal.status == 503
+
+
+def test_nobody_waits_longer_for_a_model_than_they_want_to() -> None:
+    class Loading(Handle):
+        async def _ask(self) -> ModelFacts:
+            await asyncio.sleep(3600)
+            return FACTS
+
+    async def ask() -> None:
+        artist = RemoteArtist(Loading())  # type: ignore[arg-type]
+        with pytest.raises(ApiError) as caught:
+            await artist.facts(within_s=0.05)
+        assert caught.value.refusal.status == 503
+
+    asyncio.run(asyncio.wait_for(ask(), remote.CHECK_S / 2))
 
 
 @pytest.mark.parametrize(("item", "status"), [(RayActorError(), 503), (Refusal(500, "a"), 500)])

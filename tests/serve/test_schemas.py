@@ -9,12 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from ladd_ray.inference.facts import ModelFacts
+from ladd_ray.models.strengths import Knob, Knobs
 from serve.errors import ApiError, from_validation
 from serve.orders import Given, make_order
 from serve.schemas import EditOptions, EditRequest, GenerateRequest
 from tests.inference.models import KNOBS, hole, photo
 
-FACTS = ModelFacts("f" * 16, True, True, 64, 16, 256, 4, 4, KNOBS)
+FACTS = ModelFacts("f" * 16, True, 64, 16, 256, 4, 4, KNOBS)
 MOST = 128 * 128
 
 
@@ -142,3 +143,12 @@ def test_a_picture_makes_an_edit_and_a_mask_a_filling() -> None:
 )
 def test_what_the_model_cannot_do_names_the_parameter(fields: dict[str, Any], param: str) -> None:
     assert blamed(**fields) == param
+
+
+def test_the_picture_of_a_guided_model_only_leads_where_its_words_do() -> None:
+    neutral, given = Knobs(text=Knob(1.0, 20.0, 4.0), image=Knob(1.0, 5.0, 1.0)), Given(photo())
+    guided = replace(FACTS, knobs=neutral, guided=True)
+    assert blamed(facts=guided, given=given, text_guidance=1.0, image_guidance=2.0) == "image_guidance"
+    for fields in ({"image_guidance": 2.0}, {"text_guidance": 1.0}, {"text_guidance": 1.0, "image_guidance": 1.0}):
+        order(guided, given, **fields)
+    order(replace(guided, guided=False), given, text_guidance=1.0, image_guidance=2.0)

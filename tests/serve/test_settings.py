@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 from serve.app import build
+from serve.guards import KEYS_VARIABLE
 from serve.settings import BatchSettings, EndpointSettings, ModelSettings
 
 CONFIG = Path(__file__).resolve().parents[2] / "serve" / "config.yaml"
@@ -29,6 +30,10 @@ def test_the_example_names_every_setting_at_its_default() -> None:
     arguments = application.args
     assert all(set(arguments[name]) == set(type(getattr(default, name)).model_fields) for name in sections)
     assert set(arguments["models"][0]) == set(ModelSettings.model_fields)
+    assert set(arguments) == set(EndpointSettings.model_fields) - {"model", "num_gpus"}
+    names = ("api_keys_file", "gateways", "page")
+    assert all(getattr(found, name) == getattr(default, name) for name in names)
+    assert found.keys_required, "it listens to everybody"
     assert schema.http_options.request_timeout_s is not None
     assert schema.http_options.request_timeout_s > default.limits.max_deadline_s
 
@@ -36,7 +41,7 @@ def test_the_example_names_every_setting_at_its_default() -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        ({}, ["sd3-stickers"]),
+        ({}, ["stickers-turbo"]),
         ({"model": "runs/stickers/export"}, ["stickers"]),
         ({"model": "/models/my-student"}, ["my-student"]),
         ({"model": Path("runs/tasks/pipeline")}, ["tasks"]),
@@ -59,6 +64,7 @@ def test_a_gpu_for_the_short_form() -> None:
     "wrong",
     [
         {"model": "x", "models": [{"name": "a"}]},
+        {"num_gpus": 1, "models": [{"name": "a"}]},
         {"models": [{"name": "a"}, {"name": "a"}]},
         {"models": [{"name": "default"}]},
         {"models": [{"name": "a/b"}]},
@@ -85,3 +91,14 @@ def test_replicas_are_fixed_or_scaled() -> None:
     half = model_deployment(num_gpus=0.5, max_replicas=2, target_requests=3.0)
     assert half.ray_actor_options["num_gpus"] == 0.5
     assert half._deployment_config.autoscaling_config.target_ongoing_requests == 3
+
+
+def test_nothing_is_built_without_the_keys_that_are_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEYS_VARIABLE, raising=False)
+    settings = EndpointSettings(keys_required=True)
+    with pytest.raises(ValueError, match=KEYS_VARIABLE):
+        build(settings)
+    (tmp_path / "keys").write_text("first")
+    build(settings.model_copy(update={"api_keys_file": tmp_path / "keys"}))
+    monkeypatch.setenv(KEYS_VARIABLE, "second")
+    build(settings)

@@ -12,7 +12,7 @@ from ladd_ray.registry import Version
 from serve import succession
 from serve.succession import Running, Succession
 
-FACTS = ModelFacts("f" * 16, True, False, 64, 16, 256, 4, 4, None)
+FACTS = ModelFacts("f" * 16, False, 64, 16, 256, 4, 4, None)
 FIRST, SECOND, THIRD = (Version("m", str(number), f"file:///{number}", number) for number in (1, 2, 3))
 
 
@@ -23,6 +23,7 @@ class Source:
 
     def __init__(self) -> None:
         self.now: Version | Exception = FIRST
+        self.broken: Exception | None = None
         self.fetched: list[Version] = []
 
     def find(self) -> Version:
@@ -34,6 +35,8 @@ class Source:
 
     def path_of(self, version: Version) -> str:
         self.fetched.append(version)
+        if self.broken:
+            raise self.broken
         return version.source
 
 
@@ -92,7 +95,7 @@ def test_nothing_happens_as_long_as_nothing_moves() -> None:
     asyncio.run(look_twice())
 
 
-@pytest.mark.parametrize("problem", [ConnectionError("gone"), ValueError("unknown")])
+@pytest.mark.parametrize("problem", [ConnectionError("gone"), ValueError("unknown"), OSError("disk full")])
 def test_a_registry_that_fails_changes_nothing(problem: Exception) -> None:
     async def look() -> None:
         source, models = await begun()
@@ -122,6 +125,23 @@ def test_a_version_that_cannot_be_loaded_is_tried_once() -> None:
         source.now = THIRD
         await models.look()
         assert models.current is not first
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("problem", "tries"), [(ConnectionError("gone"), 2), (OSError("disk full"), 2), (ValueError("damaged"), 1)]
+)
+def test_a_version_that_cannot_be_fetched_is_tried_again_unless_it_is_to_blame(problem: Exception, tries: int) -> None:
+    async def look() -> None:
+        source, models = await begun()
+        source.now, source.broken = THIRD, problem
+        await models.look()
+        assert models.current.facts.version == "models:/m/1"
+        source.broken = None
+        await models.look()
+        assert source.fetched == [FIRST, *[THIRD] * tries]
+        assert models.current.facts.version == ("models:/m/3" if tries == 2 else "models:/m/1")
 
     asyncio.run(look())
 

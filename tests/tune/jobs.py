@@ -27,6 +27,8 @@ class Job:
 
 
 class PretendedCluster:
+    """Its ``problem`` is raised by every request; Ray lets errors of requests through."""
+
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.problem: Exception | None = None

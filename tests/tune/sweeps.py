@@ -39,6 +39,11 @@ def tiny_sweep(teacher: Path, directory: Path, *, base: Mapping[str, Any] | None
     )
 
 
+def one_at_once(config: SweepConfig) -> SweepConfig:
+    """The sweep without trials at the same time, so that who is ahead at a rung does not hang on who came first."""
+    return config.model_copy(update={"run": config.run.model_copy(update={"max_concurrent": 1})})
+
+
 def _write_latents(teacher: Path, directory: Path) -> None:
     provenance = prepare(tiny_config(teacher, directory)).provenance
     folder = directory / "latents" / provenance.key

@@ -106,6 +106,25 @@ def test_trials_at_one_point_are_one_configuration(journal: Journal, tmp_path: P
     assert [trial.configuration for trial in recorded(tmp_path).values()] == [0, 1, 0]
 
 
+@pytest.mark.parametrize("ended", ["on_trial_error", "on_trial_complete"])
+def test_a_trial_that_never_started_is_told_too(journal: Journal, tmp_path: Path, ended: str) -> None:
+    (tmp_path / "error.txt").write_text("ActorDiedError: The actor died because of an error raised in its creation")
+    trial = tuned("a", mean=0.5, error_file=tmp_path / "error.txt")
+    start(journal, tuned("other"))
+    getattr(journal, ended)(0, [trial], trial)
+    found = recorded(tmp_path)["a"]
+    status, reason = {"on_trial_error": ("failed", "ActorDiedError"), "on_trial_complete": ("stopped", "it ended")}[
+        ended
+    ]
+    assert (found.number, found.status, found.point["noise.renoise_mean"]) == (1, status, 0.5)
+    assert found.reason.startswith(reason)
+
+
+def test_a_score_of_a_trial_that_never_started_counts(journal: Journal, tmp_path: Path) -> None:
+    score(journal, tuned("a"), step=2, kid=0.5)
+    assert [one.kid for one in recorded(tmp_path)["a"].scores] == [0.5]
+
+
 def test_an_error_is_told_in_a_line(journal: Journal, tmp_path: Path) -> None:
     (tmp_path / "error.txt").write_text(TRACE)
     trial = tuned("a", error_file=tmp_path / "error.txt")

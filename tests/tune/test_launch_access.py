@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from ray.exceptions import AuthenticationError
+from requests.exceptions import ConnectionError as RequestsConnectionError
 from starlette.testclient import TestClient
 
 from tests.tune.jobs import PretendedCluster
 from tests.tune.records import PLANE, sweep_record, write_sweep
 from tests.tune.visitors import ORDER, RANGES, TOKEN, key_of, send, visitor
 from tune import launch
-from tune.launching.access import Gate, cluster_token
+from tune.launching.access import Gate, cluster_token, is_guarded
 
 
 @pytest.mark.parametrize("path", ["/", "/sweeps/mine", "/sweeps/mine/files/report.html", "/sweeps/mine/files/"])
@@ -35,6 +42,25 @@ def test_token_opens_the_door(pretended: PretendedCluster, runs: Path) -> None:
     assert TOKEN not in cookie
     assert send(person, {**ORDER, **RANGES}).status_code == 303
     assert len(pretended.jobs) == 1
+
+
+def test_who_leaves_is_a_stranger_again(pretended: PretendedCluster, runs: Path) -> None:
+    person = visitor(pretended, runs, token=TOKEN)
+    person.post("/login", data={"token": TOKEN})
+    home = person.get("/").text
+    assert 'action="/logout"' in home
+    assert person.post("/logout", data={"form_key": "0" * 64}).status_code == 403
+    assert person.get("/").status_code == 200
+    session = person.cookies["ladd_ray_sweeps"]
+    assert person.post("/logout", data={"form_key": key_of(home)}).headers["location"] == "/login"
+    assert "ladd_ray_sweeps" not in person.cookies
+    # A copy of the cookie opens nothing, either.
+    person.cookies.set("ladd_ray_sweeps", session)
+    assert person.get("/").headers["location"] == "/login"
+
+
+def test_nobody_leaves_an_open_page(person: TestClient) -> None:
+    assert "/logout" not in person.get("/").text
 
 
 def test_forged_and_old_sessions_are_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +102,68 @@ def test_pages_are_not_framed_cached_or_scripted(person: TestClient) -> None:
     assert headers["cache-control"] == "no-store"
 
 
+@pytest.fixture
+def dashboard() -> Iterator[tuple[str, list[tuple[int, dict[str, str]]]]]:
+    """The address of something that answers with the status and the headers that were put in last."""
+    answers: list[tuple[int, dict[str, str]]] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers = answers[-1] if self.path == "/api/jobs/" else (200, {})
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *told: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "guarded"), [(200, False), (401, True), (403, True)])
+def test_cluster_says_whether_it_wants_a_token(dashboard: Any, status: int, guarded: bool) -> None:
+    address, answers = dashboard
+    answers.append((status, {}))
+    assert is_guarded(address) is guarded
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(302, {"Location": "/login"}), (308, {"Location": "/"}), (404, {}), (500, {}), (502, {})]
+)
+def test_any_other_answer_does_not_open_the_page(dashboard: Any, status: int, headers: dict[str, str]) -> None:
+    address, answers = dashboard
+    answers.append((status, headers))
+    with pytest.raises(ValueError, match=f"answers {status} .* give --address the cluster's dashboard itself"):
+        is_guarded(address)
+
+
+def test_expected_token_that_nobody_asks_for_does_not_open_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "is_guarded", lambda address: False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    with pytest.raises(ValueError, match="asks for none"):
+        launch.make_gate(launch.Arguments())
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert launch.make_gate(launch.Arguments()).is_open
+
+
+@pytest.mark.parametrize("problem", [RuntimeError, RequestsConnectionError, AuthenticationError])
+def test_cluster_that_refuses_the_token_is_no_workplace(
+    monkeypatch: pytest.MonkeyPatch, problem: type[Exception]
+) -> None:
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Mock(side_effect=problem("another token")))
+    with pytest.raises(ValueError, match="refuses: another token"):
+        launch.make_workplace(launch.Arguments())
+
+
 def test_open_cluster_is_for_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "is_guarded", lambda address: False)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with pytest.raises(ValueError, match="RAY_AUTH_MODE=token"):
         launch.make_gate(launch.Arguments(host="0.0.0.0"))
     assert launch.make_gate(launch.Arguments()).is_open

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from jobs import distill
+from ladd_ray.models.embedded import committed_model
+from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.sweep_records import BestRecord, ScoreRecord, TrialRecord, TrialsRecord, TrialStatus, write_record
 from ladd_ray.training.overrides import read_overrides
 from ladd_ray.training.sweeping.plan import SweepPlan, Trainee, base_changes, claim, prepare_sweep
@@ -93,6 +95,49 @@ def test_only_whole_configurations_at_the_full_budget_can_win(plan: SweepPlan) -
     assert best_of(plan, alone) is None
     assert best_of(plan, alone, trained(plan, 1, point, seed=1, kid=0.0, status="stopped")) is None
     assert not (plan.folder / "best.json").exists()
+
+
+def test_a_point_that_was_suggested_twice_wins_by_the_mean_of_its_seed(tiny_folder: Path, tmp_path: Path) -> None:
+    searched = prepare_sweep(tiny_sweep(tiny_folder, tmp_path), SPACE)
+    claim(searched, mlflow_run_id=None)
+    twice = {"noise.renoise_mean": -2.0, "discriminator.tapped_blocks": "last"}
+    once = {"noise.renoise_mean": -1.0, "discriminator.tapped_blocks": "last"}
+    trials = [
+        trained(searched, 0, twice, seed=0, kid=0.1),
+        trained(searched, 1, twice, seed=0, kid=0.3),
+        trained(searched, 2, once, seed=0, kid=0.25),
+    ]
+    found = best_of(searched, *trials)
+    assert found is not None
+    assert (found.trials, found.value) == ((0, 1), pytest.approx(0.2))
+    stopped = trained(searched, 1, twice, seed=0, kid=0.3, status="stopped")
+    found = best_of(searched, trials[0], stopped, trials[2])
+    assert found is not None
+    assert (found.trials, found.value) == ((0,), pytest.approx(0.1))
+
+
+def test_who_failed_after_the_last_score_does_not_win(plan: SweepPlan) -> None:
+    point = {"noise.renoise_mean": -2.0, "discriminator.tapped_blocks": "last"}
+    whole = trained(plan, 0, point, seed=0, kid=0.1)
+    failed = trained(plan, 1, point, seed=1, kid=0.1).model_copy(update={"status": "failed"})
+    assert best_of(plan, whole, failed) is None
+
+
+def test_the_winner_of_the_embedded_teacher_is_taken_without_drift(tmp_path: Path, distil: Distil) -> None:
+    found = prepare_sweep(SweepConfig(recipe="stickers", run={"directory": str(tmp_path)}), SPACE)
+    claim(found, mlflow_run_id=None)
+    point = {"noise.renoise_mean": -2.0, "discriminator.tapped_blocks": "last"}
+    score = ScoreRecord(step=found.standard.config.run.steps, seconds=1, kid=0.1)
+    trial = trained(found, 0, point, seed=0, kid=0.1).model_copy(update={"scores": (score,)})
+    best = best_of(found, trial)
+    assert best is not None
+    # A submitted job has its own copy of the package, which is gone when the winner is trained.
+    assert best.validated["teacher.path"] == "stickers"
+    for teacher in ((), ("--teacher.path", str(committed_model()))):
+        file = str(found.folder / "best.json")
+        code, _, _, log = distil("stickers", "--overrides", file, "--run.directory", str(tmp_path), *teacher)
+        assert code == 0
+        assert f"as validated by {file}" in log
 
 
 def test_distillation_takes_the_winner_as_it_is(best: Path, plan: SweepPlan, distil: Distil) -> None:

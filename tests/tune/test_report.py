@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -186,6 +186,26 @@ def test_winner_comes_with_the_command_that_trains_it(tmp_path: Path, monkeypatc
     assert sum(attributes.get("class") == "best" for tag, attributes in page.tags if tag == "tr") == 3
 
 
+def test_leader_counts_the_seeds_that_came_to_the_end(tmp_path: Path) -> None:
+    trials = plane_trials()
+    # The best point has a seed that collapsed, as all others have.
+    trials = [
+        trial.model_copy(update={"status": "collapsed", "scores": trial.scores[:1]}) if trial.seed == 2 else trial
+        for trial in trials
+    ]
+    page = report(write_sweep(tmp_path, sweep_record(PLANE, grid=True), trials))
+    assert "#9, #10, #11: renoise_mean 0 · renoise_std 1. judge 0.910 after 100 steps, mean over 2 seeds." in page.text
+
+
+def test_winner_of_a_point_that_was_suggested_twice_has_one_seed(tmp_path: Path) -> None:
+    first, *_ = plane_trials()
+    again = first.model_copy(update={"id": "again", "number": 1})
+    folder = write_sweep(tmp_path, sweep_record(PLANE, grid=False), [first, again])
+    best = BestRecord(recipe="stickers", changes={}, validated={}, sweep="s", metric="judge", value=0.75, trials=(0, 1))
+    write_record(folder / BEST_FILE, best)
+    assert "judge 0.750 after 100 steps, one seed." in report(folder).text
+
+
 def test_parallel_lines_go_through_the_values_of_their_trials() -> None:
     sweep, trials = sweep_record(WIDE, grid=False), searched_trials(12)
     chart = parallel_chart(sweep, TrialsRecord(trials=tuple(trials)))
@@ -203,18 +223,18 @@ def test_parallel_lines_go_through_the_values_of_their_trials() -> None:
 def test_report_is_always_whole(tmp_path: Path) -> None:
     write_sweep(tmp_path, sweep_record(PLANE, grid=True), plane_trials())
     path = write_report(tmp_path)
-    ended = threading.Event()
 
     def rewrite() -> None:
         for _ in range(2):
             write_report(tmp_path)
-        ended.set()
 
-    threading.Thread(target=rewrite).start()
-    while not ended.wait(0.005):
-        text = path.read_text()
-        assert text.startswith("<!doctype html>")
-        assert text.rstrip().endswith("</html>")
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(rewrite)
+        while wait([writing], timeout=0.005).not_done:
+            text = path.read_text()
+            assert text.startswith("<!doctype html>")
+            assert text.rstrip().endswith("</html>")
+    writing.result()
 
 
 def test_no_sweep_no_report(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,23 +11,20 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.trainable import FunctionTrainable, wrap_function
 
 from ladd_ray.sections import RunConfig
 from ladd_ray.training.sweeping.plan import SweepPlan, prepare_sweep
 from ladd_ray.training.sweeping.search import PruningSearch, fitting_trials, param_space, trial_resources, tune_config
-from tests.tune.sweeps import STEPS, tiny_sweep
+from ladd_ray.training.sweeping.trial import function_of_trials
+from tests.tune.sweeps import STEPS, one_at_once, tiny_sweep
 
 SPACE = {"noise.renoise_mean": {"uniform": [-2, 1]}, "discriminator.tapped_blocks": ["all", "last", [0]]}
 
 
 @pytest.fixture
 def plan(tiny_folder: Path, tmp_path: Path) -> SweepPlan:
-    return prepare_sweep(one_at_once(tiny_folder, tmp_path), SPACE)
-
-
-def one_at_once(teacher: Path, directory: Path, **changes: Any) -> Any:
-    config = tiny_sweep(teacher, directory, **changes)
-    return config.model_copy(update={"run": config.run.model_copy(update={"max_concurrent": 1})})
+    return prepare_sweep(one_at_once(tiny_sweep(tiny_folder, tmp_path)), SPACE)
 
 
 def told(scheduler: TrialScheduler, name: str, *, step: int, kid: float, loss: float) -> str:
@@ -84,6 +82,19 @@ def test_optuna_hears_the_truth_about_unfinished_trials(plan: SweepPlan) -> None
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED, TrialState.FAIL]
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_a_process_that_does_not_come_free_is_an_error(monkeypatch: pytest.MonkeyPatch, free: bool) -> None:
+    monkeypatch.setattr(FunctionTrainable, "reset_config", lambda self, new_config: free)
+    kind = wrap_function(function_of_trials(partial(print)), name="trial")
+    process = kind.__new__(kind)
+    if free:
+        assert process.reset_config({}) is True
+    else:
+        # Tune tells neither the search nor the journal of a False.
+        with pytest.raises(TimeoutError, match="the trial before it in the same process did not leave"):
+            process.reset_config({})
+
+
 def test_the_same_seed_searches_the_same_points(plan: SweepPlan) -> None:
     first, second = (tune_config(plan).search_alg for _ in range(2))
     assert isinstance(first, PruningSearch)
@@ -92,7 +103,7 @@ def test_the_same_seed_searches_the_same_points(plan: SweepPlan) -> None:
 
 
 def test_a_grid_takes_every_point_with_every_seed(tiny_folder: Path, tmp_path: Path) -> None:
-    config = one_at_once(tiny_folder, tmp_path, grid=True, seeds=(0, 1))
+    config = one_at_once(tiny_sweep(tiny_folder, tmp_path, grid=True, seeds=(0, 1)))
     space = {"discriminator.tapped_blocks": ["all", "last"], "noise.renoise_std": [0.5, 1.0]}
     plan = prepare_sweep(config, space)
     assert param_space(plan) == {

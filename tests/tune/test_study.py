@@ -113,6 +113,23 @@ def test_table_tells_what_is_missing_from_the_means(tmp_path: Path) -> None:
     assert rows_of(table)[2][4] == "2 of 3, 1 collapsed"
 
 
+def test_who_failed_after_the_last_score_is_not_in_the_means(tmp_path: Path) -> None:
+    trials = plane_trials()
+    trials[4] = trials[4].model_copy(update={"status": "failed"})
+    table = study_table(write_sweep(tmp_path, sweep_record(PLANE, grid=True), trials))
+    assert rows_of(table)[2][3:5] == ["0.820 +- 0.254", "2 of 3, 1 failed"]
+
+
+def test_a_point_that_was_suggested_twice_is_one_seed() -> None:
+    trials = [trial_record(number, {"a": 1}, judge=[0, 0, 0.5 + number / 5]) for number in range(2)]
+    stopped = trial_record(2, {"a": 1}, judge=[0.4], status="stopped")
+    found = Configuration(0, {"a": 1}, (*trials, stopped))
+    assert found.values("judge", step=100) == {0: pytest.approx(0.6)}
+    interval = found.interval("judge", step=100)
+    assert interval is not None
+    assert (interval.count, interval.half_width) == (1, None)
+
+
 def test_table_of_a_sweep_that_has_just_begun(tmp_path: Path) -> None:
     running = trial_record(0, {"noise.renoise_mean": -1.0, "noise.renoise_std": 1.0}, judge=[], status="running")
     table = study_table(write_sweep(tmp_path, sweep_record(PLANE, grid=True), [running]))

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import ray
 from mlflow import MlflowClient
+from ray import tune
+from ray.tune.trainable import FunctionTrainable
 
 from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.sweep_records import BestRecord, TrialRecord, read_record, read_sweep, read_trials
+from ladd_ray.training.sweeping.journal import Journal
 from ladd_ray.training.sweeping.launch import sweep
-from tests.tune.sweeps import STEPS, tiny_sweep
+from ladd_ray.training.sweeping.plan import Trainee, prepare_sweep
+from ladd_ray.training.sweeping.search import param_space, tune_config
+from ladd_ray.training.sweeping.trial import function_of_trials
+from tests.tune.sweeps import STEPS, one_at_once, tiny_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -30,6 +38,7 @@ ray.init(num_cpus=2, include_dashboard=False)
 sweep(SweepConfig.model_validate_json(sys.argv[1]), json.loads(sys.argv[2]))
 """
 MINUTES = 60.0
+SPACE = {"noise.renoise_mean": {"uniform": [-2, 1]}, "student.lr": [1e-3, 1e-4, 1e30]}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +52,9 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def searched(cluster: None, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a search whose points are good, sick and broken."""
-    space = {"noise.renoise_mean": {"uniform": [-2, 1]}, "student.lr": [1e-3, 1e-4, 1e30]}
-    config = tiny_sweep(tiny_folder, tmp_path_factory.mktemp("searched"), samples=6)
+    config = one_at_once(tiny_sweep(tiny_folder, tmp_path_factory.mktemp("searched"), samples=6))
     heard: list[int] = []
-    folder = sweep(config, space, listeners=[lambda found: heard.append(len(read_trials(found).trials)), broken])
+    folder = sweep(config, SPACE, listeners=[lambda found: heard.append(len(read_trials(found).trials)), broken])
     assert heard[-1] == 6
     return folder
 
@@ -109,11 +117,14 @@ def test_mlflow_has_one_run_for_each_trial_below_the_sweep(searched: Path) -> No
         assert run.info.status == {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[trial.status]
 
 
-def test_the_same_command_finds_it_finished(searched: Path, tiny_folder: Path) -> None:
+def test_the_same_command_finds_it_finished(
+    searched: Path, tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = read_trials(searched)
-    space = {"noise.renoise_mean": {"uniform": [-2, 1]}, "student.lr": [1e-3, 1e-4, 1e30]}
-    sweep(tiny_sweep(tiny_folder, searched.parent, samples=6), space)
+    with caplog.at_level(logging.INFO):
+        sweep(tiny_sweep(tiny_folder, searched.parent, samples=6), SPACE)
     assert read_trials(searched) == before
+    assert "run.max_concurrent, seed and stopping stay as they were when it began" in caplog.text
 
 
 def test_a_collapse_is_a_result_and_the_grid_goes_on(cluster: None, tiny_folder: Path, tmp_path: Path) -> None:
@@ -128,6 +139,32 @@ def test_a_collapse_is_a_result_and_the_grid_goes_on(cluster: None, tiny_folder:
     assert [trial.status for trial in trials if trial not in sick] == ["done"] * 2
     assert len({trial.configuration for trial in trials}) == 2
     assert read_record(folder / "best.json", BestRecord).changes["discriminator.lr"] == 1.0
+
+
+def test_a_trial_that_does_not_leave_its_process_fails_the_next_and_not_the_sweep(
+    cluster: None, tiny_folder: Path, tmp_path: Path
+) -> None:
+    plan = prepare_sweep(one_at_once(tiny_sweep(tiny_folder, tmp_path, samples=3)), {"noise.renoise_mean": [-1.0, 0.0]})
+
+    class Stuck(FunctionTrainable):
+        def reset_config(self, new_config: dict[str, object]) -> bool:
+            return False
+
+    def scored(parameters: dict[str, object]) -> None:
+        tune.report({"step": STEPS, "seconds": 1.0, "kid": 0.5})
+
+    function = function_of_trials(partial(scored))
+    function.__mixins__ += (Stuck,)  # type: ignore[attr-defined]
+    journal = Journal(plan.folder, plan.config, Trainee(plan.standard.config, plan.num_blocks))
+    tune.Tuner(
+        tune.with_resources(function, {"cpu": 1}),
+        param_space=param_space(plan),
+        tune_config=tune_config(plan),
+        run_config=tune.RunConfig(storage_path=str(plan.folder), callbacks=[journal], verbose=0),
+    ).fit()
+    first, second, third = read_trials(plan.folder).trials
+    assert [trial.status for trial in (first, second, third)] == ["done", "failed", "done"]
+    assert second.reason.startswith("TimeoutError: the trial before it in the same process did not leave")
 
 
 @pytest.mark.slow

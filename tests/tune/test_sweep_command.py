@@ -11,6 +11,8 @@ import ray
 
 from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.sweep_records import SweepRecord, read_record
+from ladd_ray.training.sweeping.launch import alone
+from ladd_ray.training.sweeping.launch import sweep as run_sweep
 from ladd_ray.training.sweeping.plan import claim, prepare_sweep
 from tests.tune.sweeps import tiny_sweep
 from tune import sweep
@@ -99,6 +101,22 @@ def test_a_name_belongs_to_one_sweep(tiny_folder: Path, tmp_path: Path) -> None:
     assert (again.mlflow_run_id, again.started) == ("abc", begun.started)
     with pytest.raises(ValueError, match=r"belongs to another sweep:\n  num_trials: 8 there, 9 now"):
         prepare_sweep(tiny_sweep(tiny_folder, tmp_path, samples=9), HEADS)
+
+
+def test_a_second_driver_of_a_sweep_is_refused_at_once(tiny_folder: Path, tmp_path: Path) -> None:
+    config = tiny_sweep(tiny_folder, tmp_path)
+    for _ in range(2):
+        with alone(tmp_path / "sweep"), pytest.raises(ValueError, match=r"another process runs the sweep in .*/sweep:"):
+            run_sweep(config, HEADS)
+    assert not ray.is_initialized()
+    assert not (tmp_path / "sweep" / "sweep.json").exists()
+
+
+def test_blocks_that_the_teacher_does_not_have_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    config = tiny_sweep(tiny_folder, tmp_path)
+    prepare_sweep(config, {"discriminator.tapped_blocks": ["all", [0, 1]]})
+    with pytest.raises(ValueError, match=r"\[0, 2\] goes beyond the teacher's 2 blocks: use 0\.\.1"):
+        prepare_sweep(config, {"discriminator.tapped_blocks": ["all", [0, 1], [0, 2]]})
 
 
 def test_the_judge_scores_the_embedded_world_only(tiny_folder: Path, tmp_path: Path) -> None:

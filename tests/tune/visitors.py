@@ -9,6 +9,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from tests.tune.jobs import PretendedCluster
+from tests.tune.records import PLANE, plane_trials, sweep_record, write_sweep
 from tune.launching.access import Gate
 from tune.launching.app import Workplace, build_app
 
@@ -33,3 +34,9 @@ def key_of(text: str) -> str:
 
 def send(person: TestClient, fields: dict[str, str], *, path: str = "/", page: str = "/") -> Any:
     return person.post(path, data={"form_key": key_of(person.get(page).text), **fields})
+
+
+def started(person: TestClient, runs: Path) -> None:
+    """Orders a sweep that then has seven trials behind it."""
+    assert send(person, {**ORDER, **RANGES}).status_code == 303
+    write_sweep(runs / "mine", sweep_record(PLANE, grid=True, name="mine"), plane_trials()[:7])

@@ -11,8 +11,11 @@ import urllib.error
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
-TOKEN_VARIABLE, TOKEN_PATH_VARIABLE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+from typing_extensions import override
+
+MODE_VARIABLE, TOKEN_VARIABLE, TOKEN_PATH_VARIABLE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = Path("~/.ray/auth_token")
 SESSION_SECONDS = 12 * 3600
 PROBE_SECONDS = 10
@@ -26,17 +29,34 @@ def cluster_token() -> str | None:
     return (file.read_text().strip() or None) if file.is_file() else None
 
 
+def expects_token() -> bool:
+    """Whether Ray is told here that clusters have a token, and has one."""
+    return os.environ.get(MODE_VARIABLE, "").lower() == "token" and cluster_token() is not None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """What answers elsewhere, such as the login page of a proxy, says nothing about the cluster."""
+
+    @override
+    def redirect_request(self, *answer: Any) -> None:
+        """Makes an error of it."""
+
+
 def is_guarded(address: str) -> bool:
     """Whether the cluster wants a token.
 
     Raises:
-        ValueError: no cluster answers there.
+        ValueError: no cluster answers there, or something else does.
     """
     try:
-        # The address is the caller's own, and the scheme was checked.
-        urllib.request.urlopen(f"{address}/api/jobs/", timeout=PROBE_SECONDS).close()  # noqa: S310
+        urllib.request.build_opener(_NoRedirect).open(f"{address}/api/jobs/", timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError as answer:
-        return answer.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        if answer.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return True
+        raise ValueError(
+            f"{address} answers {answer.code} ({answer.reason}), so whether the cluster asks for a token is unknown: "
+            "give --address the cluster's dashboard itself, or try again when it is up"
+        ) from answer
     except OSError as error:
         raise ValueError(
             f"no cluster answers at {address} ({error}): start one with `ray start --head`, or give --address"
@@ -45,7 +65,7 @@ def is_guarded(address: str) -> bool:
 
 
 class Gate:
-    """Sessions without a store: a cookie carries its own end, and a seal that only this process can make.
+    """Sessions almost without a store: a cookie carries its own end, and a seal that only this process can make.
 
     Args:
         token: The cluster's; None lets everybody in, which only a page for this machine alone may do.
@@ -54,6 +74,7 @@ class Gate:
     def __init__(self, token: str | None) -> None:
         self._token = token
         self._secret = secrets.token_bytes(32)
+        self._ended: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -70,11 +91,15 @@ class Gate:
         return f"{facts}.{self._seal('session', facts)}"
 
     def knows(self, session: str | None) -> bool:
-        """Whether this process gave the cookie out, and lately."""
+        """Whether this process gave the cookie out, lately, and nobody has ended the session."""
         facts, _, seal = (session or "").rpartition(".")
         if not hmac.compare_digest(seal.encode(), self._seal("session", facts).encode()):
             return False
-        return int(facts.rpartition(".")[2]) > time.time()
+        return session not in self._ended and int(facts.rpartition(".")[2]) > time.time()
+
+    def end(self, session: str) -> None:
+        """From now on the cookie opens nothing, wherever a copy of it lies."""
+        self._ended.add(session)
 
     def form_key(self, session: str) -> str:
         """What forms of this session carry, so that other sites cannot send them."""

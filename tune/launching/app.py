@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from .access import Gate
-from .command import JobClient, send, submit
-from .door import Form, form_key, keep_door, own_form
+from .command import CLUSTER_ERRORS, JobClient, send, submit
+from .door import Form, form_key, gate_of, keep_door, own_form
 from .door import router as door_router
 from .files import entries, file_response, find_inside
 from .order import RefusedOrderError, read_order
@@ -93,7 +93,7 @@ def start(request: Request, here: Here, form: Annotated[Form, Depends(own_form)]
     except RefusedOrderError as refusal:
         content = form_content(form, refusal.errors, was_sent=True, directory=here.directory)
         return _home(request, here, content, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    except (RuntimeError, ConnectionError, FileExistsError) as error:
+    except CLUSTER_ERRORS as error:
         errors = {"form": f"The sweep was not started: {error}"}
         content = form_content(form, errors, was_sent=True, directory=here.directory)
         return _home(request, here, content, status=HTTPStatus.BAD_GATEWAY)
@@ -134,7 +134,7 @@ def show_file(sweep: Sweep, path: str) -> Response:
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no {path} in {sweep.name}.")
     if found.is_file():
-        return file_response(found)
+        return file_response(found, folder=sweep.folder)
     if path and not path.endswith("/"):
         return RedirectResponse(f"{Path(path).name}/", HTTPStatus.SEE_OTHER)
     return page("folder.html", {"sweep": sweep, "path": path, "entries": entries(found)})
@@ -142,7 +142,14 @@ def show_file(sweep: Sweep, path: str) -> Response:
 
 def _home(request: Request, here: Workplace, form: dict[str, object], *, status: int = HTTPStatus.OK) -> Response:
     sweeps, problem = list_sweeps(here.directory, here.client)
-    content = {"sweeps": sweeps, "problem": problem, "here": here, "form_key": form_key(request), **form}
+    content = {
+        "sweeps": sweeps,
+        "problem": problem,
+        "here": here,
+        "form_key": form_key(request),
+        "has_door": not gate_of(request).is_open,
+        **form,
+    }
     return page("home.html", content, status=status)
 
 
@@ -154,7 +161,7 @@ def _to(name: str) -> Response:
 def _ask(request: Callable[[], object]) -> None:
     try:
         request()
-    except (RuntimeError, ConnectionError) as error:
+    except CLUSTER_ERRORS as error:
         raise HTTPException(HTTPStatus.BAD_GATEWAY, f"The cluster refuses: {error}") from error
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from ray.exceptions import RayError
+
 from .order import Order
 
 KIND, NAME, FOLDER = "ladd_ray", "sweep", "folder"
@@ -17,6 +19,8 @@ KIND, NAME, FOLDER = "ladd_ray", "sweep", "folder"
 SPACE_FILE = "space.json"
 NOT_SENT = (".git", ".venv", "runs", "tests", "docs", "benchmarks", "**/__pycache__")
 """Of the repository, to the cluster."""
+CLUSTER_ERRORS = (RuntimeError, OSError, RayError)
+"""What a ``JobClient`` raises: it refuses, is not there (errors of requests are OSErrors), or wants another token."""
 
 
 class JobClient(Protocol):
@@ -43,8 +47,7 @@ def submit(order: Order, client: JobClient, *, python: str, working_dir: Path) -
 
     Raises:
         FileExistsError: another order was faster with the same name.
-        RuntimeError: the cluster refuses it.
-        ConnectionError: the cluster does not answer.
+        CLUSTER_ERRORS: the cluster refuses it, or does not answer.
     """
     # Made here and now, so that of two equal orders only one begins.
     order.folder.mkdir(parents=True)
@@ -58,7 +61,7 @@ def submit(order: Order, client: JobClient, *, python: str, working_dir: Path) -
             metadata=metadata(order),
             working_dir=working_dir,
         )
-    except (RuntimeError, ConnectionError):
+    except CLUSTER_ERRORS:
         shutil.rmtree(order.folder)
         raise
 

@@ -104,8 +104,9 @@ def log_in(request: Request, form: Annotated[Form, Depends(any_form)]) -> Respon
 
 
 @router.post("/logout", dependencies=[Depends(own_form)])
-def log_out() -> Response:
-    """Forgets the session in this browser."""
+def log_out(request: Request) -> Response:
+    """Ends the session."""
+    gate_of(request).end(request.state.session)
     response = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     response.delete_cookie(COOKIE, path="/")
     return response

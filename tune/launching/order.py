@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from .dimensions import read_dimensions
 
 PLAIN_FIELDS = ("recipe", "samples", "score_every", "metric")
 STEPS = "run.steps"
+NAME_END = re.compile(r"\s*=\s*|\s+")
+"""Between a name and its value."""
 FIELD_OF_SETTING = {"run.name": "name", "run.max_concurrent": "max_concurrent"}
 ELSEWHERE = "space"
 """The field that shows errors of the whole."""
@@ -90,16 +93,18 @@ def read_order(fields: Mapping[str, str], *, directory: Path) -> Order:
 
 
 def read_base(fields: Mapping[str, str]) -> dict[str, str]:
-    """Changes of the recipe by dotted names, from lines such as ``run.num_workers 0``.
+    """Changes of the recipe by dotted names, from lines such as ``run.num_workers 0`` or ``run.num_workers = 0``.
 
     Raises:
         RefusedOrderError: a line has no value.
     """
-    lines = [line.replace("=", " ").split(maxsplit=1) for line in fields.get("base", "").splitlines() if line.strip()]
+    lines = [line.strip() for line in fields.get("base", "").splitlines() if line.strip()]
+    base = {}
     for line in lines:
-        if len(line) != 2:
-            raise RefusedOrderError({"base": f"{' '.join(line)} has no value: write a name and a value on every line"})
-    base = {name: value.strip() for name, value in lines}
+        name, *rest = NAME_END.split(line, maxsplit=1)
+        if not name or not any(rest):
+            raise RefusedOrderError({"base": f"{line} has no value: write a name and a value on every line"})
+        base[name] = rest[0]
     return {**base, **({STEPS: fields["steps"]} if fields.get("steps") else {})}
 
 

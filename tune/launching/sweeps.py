@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ladd_ray.sweep_records import SWEEP_FILE, SweepRecord, TrialRecord, read_sweep
 
-from .command import FOLDER, KIND, JobClient
+from .command import CLUSTER_ERRORS, FOLDER, KIND, JobClient
 
 REPORT_FILE = "report.html"
 LOG_LINES = 300
@@ -20,6 +20,7 @@ State = Literal["waiting", "running", "finished", "stopped", "failed"]
 STATES: dict[str, State] = {
     "PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "finished", "STOPPED": "stopped", "FAILED": "failed",
 }  # fmt: skip
+ACTIVE: tuple[State, ...] = ("waiting", "running")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -30,7 +31,7 @@ class SweepView:
     name: str
     folder: Path
     job: Any = None
-    """The latest one, as Ray's job API describes it; None where the cluster knows none."""
+    """The one that runs, or the latest, as Ray's job API describes it; None where the cluster knows none."""
     record: SweepRecord | None = None
     """None before its job has written it, or where this machine cannot read the folder."""
     trials: tuple[TrialRecord, ...] = ()
@@ -45,7 +46,7 @@ class SweepView:
     @property
     def is_active(self) -> bool:
         """Whether there is something to stop."""
-        return self.state in ("waiting", "running")
+        return self.state in ACTIVE
 
     @property
     def has_report(self) -> bool:
@@ -77,8 +78,9 @@ def list_sweeps(directory: Path, client: JobClient) -> tuple[list[SweepView], st
     jobs: dict[str, Any] = {}
     try:
         jobs = _latest_jobs(client, directory)
-    except (RuntimeError, ConnectionError) as error:
-        problem = f"The cluster does not answer: {str(error).splitlines()[0]}"
+    except CLUSTER_ERRORS as error:
+        first, *_ = str(error).splitlines() or [type(error).__name__]
+        problem = f"The cluster does not answer: {first}"
     names = {path.parent.name for path in directory.glob(f"*/{SWEEP_FILE}")} | jobs.keys()
     views = [_view(directory / name, jobs.get(name)) for name in names]
     return sorted(views, key=lambda view: view.started, reverse=True), problem
@@ -96,16 +98,20 @@ def log_tail(view: SweepView, client: JobClient) -> str:
         return ""
     try:
         lines = client.get_job_logs(view.job.submission_id).split("\n")
-    except (RuntimeError, ConnectionError) as error:
+    except CLUSTER_ERRORS as error:
         return f"There is no log: {error}"
     # Of a progress bar only its latest state; colours of terminals mean nothing here.
     return "\n".join(COLOUR.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in lines[-LOG_LINES:])
 
 
 def _latest_jobs(client: JobClient, directory: Path) -> dict[str, Any]:
-    """By the name of the sweep, of those whose results lie here."""
+    """By the name of the sweep, of those whose results lie here; one that runs counts more than a later one that ended.
+
+    A second job of a sweep ends at once, since the first holds its folder.
+    """
     ours = [job for job in client.list_jobs() if (job.metadata or {}).get(KIND) == "sweep" and job.submission_id]
-    folders = [(Path(job.metadata.get(FOLDER, "")), job) for job in sorted(ours, key=lambda job: job.start_time or 0)]
+    ranked = sorted(ours, key=lambda job: (STATES[str(job.status.value)] in ACTIVE, job.start_time or 0))
+    folders = [(Path(job.metadata.get(FOLDER, "")), job) for job in ranked]
     # Resolved, since ".." has a parent, too.
     return {folder.name: job for folder, job in folders if folder.resolve().parent == directory}
 

@@ -46,8 +46,7 @@ class Journal(Callback):
         known = {one.trial_id for one in trials}
         # Begun in the last moments before a kill: nobody goes on with them.
         self._trials = {id_: one for id_, one in self._trials.items() if one.status != "running" or id_ in known}
-        if trial.trial_id not in self._trials:
-            self._trials[trial.trial_id] = self._begun(trial)
+        self._known(trial)
         self._write()
 
     @override
@@ -55,7 +54,7 @@ class Journal(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A score; the newer of two at the same step counts."""
-        record = self._trials[trial.trial_id]
+        record = self._known(trial)
         if record.status != "running":
             return
         score = ScoreRecord(**{name: result[name] for name in ScoreRecord.model_fields if name in result})
@@ -71,7 +70,7 @@ class Journal(Callback):
     @override
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial ended by itself, or was stopped."""
-        record = self._trials[trial.trial_id]
+        record = self._known(trial)
         try:
             require_no_collapse(RunFolder(self._folder / record.folder))
         except CollapsedRunError as collapse:
@@ -85,7 +84,13 @@ class Journal(Callback):
     @override
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed; the others go on."""
-        self._end(self._trials[trial.trial_id], status="failed", reason=last_error(_trace(trial)))
+        self._end(self._known(trial), status="failed", reason=last_error(_trace(trial)))
+
+    def _known(self, trial: Trial) -> TrialRecord:
+        """The trial's record. It begins here where Tune says nothing of a start: its process never came up."""
+        if trial.trial_id not in self._trials:
+            self._trials[trial.trial_id] = self._begun(trial)
+        return self._trials[trial.trial_id]
 
     def _begun(self, trial: Trial) -> TrialRecord:
         point, seed = point_of(trial.config), int(trial.config[SEED])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from ray import tune
 
 from ladd_ray.config import override
@@ -23,7 +25,7 @@ from ladd_ray.training.preflight import Plan
 from ladd_ray.training.sweeping.journal import Journal
 from ladd_ray.training.sweeping.plan import SweepPlan, Trainee, claim, prepare_sweep
 from ladd_ray.training.sweeping.search import concurrent_trials, param_space, trial_resources, tune_config
-from ladd_ray.training.sweeping.trial import run_trial
+from ladd_ray.training.sweeping.trial import function_of_trials, run_trial
 from ladd_ray.training.sweeping.watch import Listener, log_progress, watched
 from ladd_ray.training.sweeping.winner import write_best
 
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 STATE = "tune"
 """Folder of Tune's own state, in that of the sweep."""
+LOCK = "sweep.lock"
+"""File that a process holds while it runs the sweep."""
 ENVIRONMENT: Mapping[str, str] = {
     # Our journal says what is known, and once.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -54,17 +58,39 @@ def sweep(config: SweepConfig, space: Mapping[str, Any], *, listeners: Sequence[
         listeners: hear of news besides the log, in a thread of their own.
 
     Raises:
-        ValueError: something in the configuration or on the cluster is wrong; the message says what to do.
+        ValueError: something in the configuration or on the cluster is wrong, or another process runs the sweep; the
+            message says what to do.
     """
     plan = prepare_sweep(config, space)
     logger.info("%s", plan.describe())
     _quiet_tune()
-    with cluster(plan.standard.config):
+    with alone(plan.folder), cluster(plan.standard.config):
         trainee = _begin(plan)
         with watched(plan.folder, [log_progress, *listeners], every_s=config.run.report_every_s):
             _run_trials(plan, trainee)
             _end(plan, trainee)
     return plan.folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Inside the block no other process runs the sweep of that folder, whose records would mix.
+
+    Raises:
+        ValueError: one does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(
+            f"another process runs the sweep in {folder}: wait for its end or stop it, or choose another run.name"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _quiet_tune() -> None:
@@ -98,13 +124,11 @@ def _drawn_by_all(plan: SweepPlan) -> Plan:
 
 
 def _run_trials(plan: SweepPlan, trainee: Trainee) -> None:
-    trainable = tune.with_resources(
-        partial(run_trial, standard=trainee.standard.model_dump(mode="json"), num_blocks=trainee.num_blocks),
-        trial_resources(trainee.standard.run),
-    )
+    function = partial(run_trial, standard=trainee.standard.model_dump(mode="json"), num_blocks=trainee.num_blocks)
+    trainable = tune.with_resources(function_of_trials(function), trial_resources(trainee.standard.run))
     state = str(plan.folder / STATE)
     if tune.Tuner.can_restore(state):
-        logger.info("go on with %s", plan.folder)
+        logger.info("go on with %s: run.max_concurrent, seed and stopping stay as they were when it began", plan.folder)
         tuner = tune.Tuner.restore(state, trainable=trainable, param_space=param_space(plan))
     else:
         tuner = tune.Tuner(

@@ -16,7 +16,7 @@ from ladd_ray.models.folder import shape_config
 from ladd_ray.models.judge import Judge
 from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.sweep_records import SWEEP_FILE, ChoiceRecord, SweepRecord, read_record, write_record
-from ladd_ray.sweep_space import Point, Space, grid_points, parse_space, require_fit, resolved
+from ladd_ray.sweep_space import Point, Space, grid_points, parse_space, require_blocks, require_fit, resolved
 from ladd_ray.tracking import flatten
 from ladd_ray.training.milestones.reference import reference_facts
 from ladd_ray.training.preflight import Plan, prepare
@@ -166,6 +166,7 @@ def prepare_sweep(config: SweepConfig, space: Mapping[str, Any], *, fetch: bool 
     num_blocks = int(shape_config(standard.config.teacher.path)["num_layers"])
     dimensions = parse_space(space)
     require_fit(dimensions, standard.config, num_blocks=num_blocks)
+    require_blocks(dimensions, standard.config, num_blocks=num_blocks)
     if config.grid:
         grid_points(dimensions)
     _require_judge(config, standard.config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ray import tune
 from ray.train import Checkpoint, UserCallback
 from ray.train.v2._internal.execution.context import TrainRunContext
 from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.trainable import FunctionTrainable
+from typing_extensions import override
 
 from ladd_ray.config import Config
 from ladd_ray.sweep_records import read_trials
@@ -25,8 +28,25 @@ from ladd_ray.training.sweeping.plan import Trainee
 SEED = "seed"
 """Among the parameters that Tune hands out; all others are dimensions of the space."""
 PATIENCE_S = "300"
-"""How long the next trial in the same process waits for a stopped one to leave; where it does not, Tune fails the next.
-"""
+"""How long the next trial in the same process waits for a stopped one to leave."""
+
+
+class LoudReset(FunctionTrainable):
+    """A process whose last trial does not leave fails the next trial as any error does.
+
+    Tune itself would end that one without a word to the search, which waits for it for ever, and to the journal.
+    """
+
+    @override
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Wait for the last trial.
+
+        Raises:
+            TimeoutError: it does not leave.
+        """
+        if not super().reset_config(new_config):  # type: ignore[no-untyped-call]
+            raise TimeoutError(f"the trial before it in the same process did not leave in {PATIENCE_S} s")
+        return True
 
 
 class ScoresToTune(TuneReportCallback):
@@ -41,6 +61,13 @@ class ScoresToTune(TuneReportCallback):
         """Called for every report of the workers."""
         if checkpoint is None:
             super().after_report(run_context, metrics, None)
+
+
+def function_of_trials(function: partial[None]) -> partial[None]:
+    """The function as Tune is to make processes of it, with ``LoudReset``."""
+    # Where Tune looks for further bases of the class that it makes of a function.
+    function.__mixins__ = (LoudReset,)  # type: ignore[attr-defined]
+    return function
 
 
 def trial_name(trial_id: str) -> str:

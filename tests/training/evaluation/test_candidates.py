@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ladd_ray.models.embedded import committed_model
+from ladd_ray.models.embedded import committed_model, committed_student
 from ladd_ray.training.evaluation.candidates import contenders_of, find_candidates, pipeline_folder, untrained
 from tests.training.evaluation.conftest import Configure
 
@@ -17,6 +17,7 @@ def test_a_run_its_export_a_pipeline_and_the_embedded_model_are_found(run_folder
     assert pipeline_folder(str(run_folder)) == pipeline_folder(str(run_folder / "export")) == str(run_folder / "export")
     assert pipeline_folder(str(tiny_folder)) == str(tiny_folder)
     assert pipeline_folder("stickers") == str(committed_model())
+    assert pipeline_folder("stickers-turbo") == str(committed_student())
     assert pipeline_folder("nobody/nothing") == "nobody/nothing"
 
 

@@ -3,11 +3,12 @@
 Work is counted in pixels times steps. How fast it gets done is measured from what does get done while there is work, in
 all stages; time in which much is waiting weighs more, since that is the rate at which a crowd is served. Whoever is
 turned away is told a time at which those told before have had their turn, and a part of the room is kept for those who
-come back. [ours]
+come back: for no more of them than were told to be back by now, since anybody can say so. [ours]
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 import time
@@ -21,6 +22,8 @@ _FOR_NEWCOMERS: Final = 0.8
 """Of the room; the rest is for those who were turned away before."""
 _OF_DEADLINE: Final = 0.8
 """Predicted work fills no more of the time until a deadline: predictions err."""
+_KEPT_S: Final = 10.0
+"""Seconds that room is kept for those who are late: their requests have to come here first."""
 LONGEST_WAIT_S: Final = 60
 """Clients of OpenAI wait no longer, and come back much earlier when they are told to."""
 
@@ -46,6 +49,7 @@ class Admission:
         self._work = self._seconds = 0.0
         self._settled = clock()
         self._promises: deque[tuple[float, float]] = deque()
+        self._expected: list[float] = []
         self._lock = threading.Lock()
 
     @property
@@ -64,7 +68,7 @@ class Admission:
         Args:
             cost: in pixels times steps.
             within_s: seconds in which it should be done.
-            came_back: whether it was turned away before.
+            came_back: whether it says that it was turned away before. That counts once for each that was.
 
         Raises:
             Overloaded: it would not be done in time; when to try again follows from what is to be done before.
@@ -72,11 +76,19 @@ class Admission:
         with self._lock:
             self._settle(done=0.0)
             limit_s = min(self._max_backlog_s, _OF_DEADLINE * within_s)
+            expected = came_back and self._is_expected()
             rate = self.rate
             if rate is not None and self._backlog > 0:
                 predicted_s = (self._backlog + cost) / rate
-                if predicted_s > (limit_s if came_back else _FOR_NEWCOMERS * limit_s):
+                if predicted_s > (limit_s if expected else _FOR_NEWCOMERS * limit_s):
                     raise Overloaded(predicted_s, retry_after_s=self._promise(cost, limit_s=limit_s, rate=rate))
+            self._backlog += cost
+        return Reservation(self, cost)
+
+    def take(self, cost: float) -> Reservation:
+        """Let in some work, however much there is."""
+        with self._lock:
+            self._settle(done=0.0)
             self._backlog += cost
         return Reservation(self, cost)
 
@@ -102,11 +114,25 @@ class Admission:
         while self._promises and self._promises[0][0] <= now:
             self._promises.popleft()
         before_s = (self._backlog + sum(promised for _, promised in self._promises)) / rate
-        wait_s = math.ceil(min(before_s, max(1.0, before_s + cost / rate - limit_s)))
-        if wait_s >= LONGEST_WAIT_S:
-            return LONGEST_WAIT_S
-        self._promises.append((now + max(1, wait_s), cost))
-        return max(1, wait_s)
+        wait_s = max(1, math.ceil(min(before_s, max(1.0, before_s + cost / rate - limit_s))))
+        if wait_s < LONGEST_WAIT_S:
+            self._promises.append((now + wait_s, cost))
+        self._expect(now + min(wait_s, LONGEST_WAIT_S))
+        return min(wait_s, LONGEST_WAIT_S)
+
+    def _expect(self, back_at: float) -> None:
+        """Somebody will come back then."""
+        while self._expected and self._expected[0] < self._clock() - _KEPT_S:
+            heapq.heappop(self._expected)
+        heapq.heappush(self._expected, back_at)
+
+    def _is_expected(self) -> bool:
+        """Whether somebody was told to be back by now who has not been yet; it is whoever asks."""
+        now = self._clock()
+        while self._expected and self._expected[0] <= now:
+            if heapq.heappop(self._expected) >= now - _KEPT_S:
+                return True
+        return False
 
 
 class Reservation:

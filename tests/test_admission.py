@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ladd_ray.inference.admission import LONGEST_WAIT_S, Admission, Overloaded
+from ladd_ray.admission import LONGEST_WAIT_S, Admission, Overloaded
 
 
 class Clock:
@@ -52,11 +52,39 @@ def test_as_much_is_let_in_as_gets_done_in_time(works: Works) -> None:
 
 
 def test_some_room_is_kept_for_those_who_come_back(works: Works) -> None:
-    works.admission.admit(800)
-    works.refused(100)
+    busy = works.admission.admit(800)
+    told = max(works.refused(100).retry_after_s for _ in range(4))
+    works.clock.now += told
+    busy.spend(100 * told)
+    works.admission.admit(790 - works.admission.backlog)
+    works.refused(90)
     works.admission.admit(90, came_back=True)
     works.admission.admit(90, came_back=True)
     works.refused(90, came_back=True)
+
+
+def test_no_more_can_come_back_than_were_turned_away(works: Works) -> None:
+    busy = works.admission.admit(850)
+    told = works.refused(100).retry_after_s
+    works.clock.now += told
+    busy.spend(100 * told)
+    works.admission.admit(90, came_back=True)
+    works.refused(10, came_back=True)
+
+
+def test_whoever_comes_back_before_the_time_is_a_newcomer(works: Works) -> None:
+    works.admission.admit(850)
+    works.refused(100)
+    works.refused(90, came_back=True)
+
+
+def test_room_is_not_kept_for_those_who_stay_away(works: Works) -> None:
+    busy = works.admission.admit(850)
+    works.clock.now += works.refused(100).retry_after_s + 11.0
+    busy.spend(850)
+    room = 10.0 * (works.admission.rate or 0.0)
+    works.admission.admit(0.85 * room)
+    works.refused(0.1 * room, came_back=True)
 
 
 def test_whoever_comes_back_when_told_to_is_let_in(works: Works) -> None:
@@ -132,14 +160,14 @@ def test_recent_measurements_weigh_more(works: Works) -> None:
 def test_what_a_crowd_gets_weighs_more_than_what_one_alone_gets() -> None:
     """Alone, work takes as long as it takes; how long a crowd waits follows from how fast a crowd is served."""
     works = Works()
-    works.admission = Admission(max_backlog_s=10.0, clock=works.clock)
+    works.admission = Admission(max_backlog_s=20.0, clock=works.clock)
 
     def a_few_alone() -> None:
         for _ in range(10):
             works.do(10, seconds=0.1)
 
     a_few_alone()
-    for work in [works.admission.admit(100, came_back=True) for _ in range(8)]:
+    for work in [works.admission.admit(100) for _ in range(8)]:
         works.clock.now += 0.1
         work.spend(100)
     a_few_alone()
