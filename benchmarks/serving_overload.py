@@ -22,6 +22,7 @@ import aiohttp
 
 from benchmarks.serving_clients import crowd
 from benchmarks.serving_requests import Ask
+from ladd_ray.admission import LONGEST_WAIT_S
 from serve.proxy import DEADLINE_HEADER, RETRY_HEADER
 
 DEADLINE_S: Final = 5.0
@@ -44,8 +45,9 @@ class Flood:
     """Of tries: drawn, refused (429), late (504), or what went wrong."""
     drawn_after_s: list[float] = field(default_factory=list)
     """Of the drawn ones, from the try that was let in."""
-    waits: Counter[bool] = field(default_factory=Counter)
-    """Of those who came back as late as they were told: whether they were let in."""
+    waits: Counter[tuple[bool, bool]] = field(default_factory=Counter)
+    """Of those who came back as late as they were told: whether that was a promise, and whether they were let in.
+    Whoever is told the longest wait that OpenAI's clients keep would have to wait longer, and has no promise."""
     retry_after_s: list[int] = field(default_factory=list)
     memory: list[dict[str, int]] = field(default_factory=list)
     """Bytes of each process of the endpoint, in the course of time."""
@@ -71,7 +73,6 @@ def overload(
 def summary(flood: Flood) -> dict[str, Any]:
     """The numbers that matter."""
     drawn = flood.drawn_after_s
-    came_back = sum(flood.waits.values())
     return {
         "tries": flood.outcomes.total(),
         **{outcome: flood.outcomes[outcome] for outcome in OUTCOMES.values()},
@@ -80,10 +81,20 @@ def summary(flood: Flood) -> dict[str, Any]:
         "drawn in seconds, most": max(drawn, default=None),
         "deadline, seconds": DEADLINE_S,
         "Retry-After, seconds, mean": mean(flood.retry_after_s) if flood.retry_after_s else None,
-        "came back when told to": came_back,
-        "of these let in": flood.waits[True] / came_back if came_back else None,
+        f"came back, told less than {LONGEST_WAIT_S} s": flood.waits.total() - _unpromised(flood),
+        "of these let in": _share(flood.waits[True, True], of=flood.waits.total() - _unpromised(flood)),
+        f"came back, told {LONGEST_WAIT_S} s": _unpromised(flood),
+        "of those let in": _share(flood.waits[False, True], of=_unpromised(flood)),
         **_growth(flood.memory),
     }
+
+
+def _unpromised(flood: Flood) -> int:
+    return flood.waits[False, True] + flood.waits[False, False]
+
+
+def _share(part: int, *, of: int) -> float | None:
+    return part / of if of else None
 
 
 def _growth(memory: list[dict[str, int]]) -> dict[str, float]:
@@ -126,7 +137,7 @@ async def _watch(flood: Flood, memory: Callable[[], dict[str, int]]) -> None:
 
 async def _send(session: aiohttp.ClientSession, address: str, ask: Ask, flood: Flood) -> None:
     """Ask, and ask again as often as OpenAI's clients would."""
-    body = ask.body()
+    body, promised = ask.body(), False
     for tries in range(MOST_TRIES):
         headers = {DEADLINE_HEADER: str(DEADLINE_S), RETRY_HEADER: str(tries)}
         began = time.monotonic()
@@ -138,11 +149,12 @@ async def _send(session: aiohttp.ClientSession, address: str, ask: Ask, flood: F
             return
         let_in = answer.status != HTTPStatus.TOO_MANY_REQUESTS
         if tries:
-            flood.waits[let_in] += 1
+            flood.waits[promised, let_in] += 1
         flood.outcomes[OUTCOMES.get(answer.status, str(answer.status))] += 1
         if let_in:
             flood.drawn_after_s += [time.monotonic() - began] * (answer.status == HTTPStatus.OK)
             return
         wait_s = int(answer.headers["Retry-After"])
         flood.retry_after_s.append(wait_s)
+        promised = wait_s < LONGEST_WAIT_S
         await asyncio.sleep(wait_s)

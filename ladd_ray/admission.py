@@ -20,8 +20,9 @@ _MEMORY_S: Final = 5.0
 """Seconds of work after which a measurement counts for 1/e."""
 _FOR_NEWCOMERS: Final = 0.8
 """Of the room; the rest is for those who were turned away before."""
-_OF_DEADLINE: Final = 0.8
-"""Predicted work fills no more of the time until a deadline: predictions err."""
+_OF_DEADLINE: Final = 0.6
+"""Predicted work fills no more of the time until a deadline: predictions err by a third, and what is let in beside it
+comes between (benchmarks/serving.py --overload-seconds; with .8, every 25th was late)."""
 _KEPT_S: Final = 10.0
 """Seconds that room is kept for those who are late: their requests have to come here first."""
 LONGEST_WAIT_S: Final = 60

@@ -117,9 +117,9 @@ def test_nobody_is_told_a_time_that_clients_do_not_wait(works: Works) -> None:
 
 def test_a_deadline_of_ones_own_may_be_shorter(works: Works) -> None:
     works.admission.admit(400)
-    assert works.refused(100, within_s=5.0).retry_after_s == 1
+    assert works.refused(100, within_s=5.0).retry_after_s == 2
     assert works.refused(100, within_s=1.0).retry_after_s == 5
-    works.admission.admit(100, within_s=10.0)
+    works.admission.admit(100, within_s=12.0)
 
 
 def test_the_first_piece_is_always_let_in_and_later_ones_wait_until_it_is_gone(works: Works) -> None:

@@ -47,7 +47,7 @@ def comparison_chart(comparison: Comparison, path: Path) -> None:
     for axes, study in zip(grid[0], studies, strict=True):
         axes.set_title(study.title, loc="left", fontsize=11, weight="bold", color=_shade(INK))
         # Beside the lines there is no room that is free in every study.
-        axes.legend(frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(0, -0.13))
+        axes.legend(frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(0, -0.18))
     figure.savefig(path, dpi=130, format="png")
 
 

@@ -55,14 +55,15 @@ def test_the_summary_counts_and_compares() -> None:
     flood = Flood(
         Counter({"drawn": 2, "refused": 1, "late": 1, "503": 1}),
         [0.5, 1.5],
-        Counter({True: 1}),
+        Counter({(True, True): 3, (True, False): 1, (False, False): 2}),
         [2],
         [{"all": mib << 20} for mib in (1, 2, 4)],
     )
     found = summary(flood)
     assert (found["drawn"], found["refused"], found["late"], found["failed"]) == (2, 1, 1, {"503": 1})
     assert (found["drawn in seconds, p50"], found["drawn in seconds, most"]) == (1.0, 1.5)
-    assert (found["came back when told to"], found["of these let in"]) == (1, 1.0)
+    assert (found["came back, told less than 60 s"], found["of these let in"]) == (4, 0.75)
+    assert (found["came back, told 60 s"], found["of those let in"]) == (2, 0.0)
     assert found["MiB gained by all"] == 3.0
 
 
