@@ -26,6 +26,7 @@ from ladd_ray.training.sweeping.launch import sweep
 from ladd_ray.training.sweeping.plan import Trainee, prepare_sweep
 from ladd_ray.training.sweeping.search import param_space, tune_config
 from ladd_ray.training.sweeping.trial import function_of_trials
+from tests.serve.endpoints import free_port
 from tests.tune.sweeps import STEPS, one_at_once, tiny_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,10 +44,23 @@ SPACE = {"noise.renoise_mean": {"uniform": [-2, 1]}, "student.lr": [1e-3, 1e-4, 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """The sweeps join it."""
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="WARNING")
-    yield
-    ray.shutdown()
+    """The sweeps join it.
+
+    Ray Train's cleaner, which frees the CPUs of a stopped trial's workers, looks for the cluster anew and gives up where
+    a machine has several, as with two processes of pytest. So its processes are told the address, which must be chosen
+    before.
+    """
+    port, host = free_port(), ray.util.get_node_ip_address()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_GCS_SERVER_PORT", str(port))
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            logging_level="WARNING",
+            runtime_env={"env_vars": {"RAY_ADDRESS": f"{host}:{port}"}},
+        )
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
