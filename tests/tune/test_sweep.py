@@ -46,16 +46,17 @@ SPACE = {"noise.renoise_mean": {"uniform": [-2, 1]}, "student.lr": [1e-3, 1e-4, 
 def cluster() -> Iterator[None]:
     """The sweeps join it.
 
-    Ray Train's cleaner, which frees the CPUs of a stopped trial's workers, looks for the cluster anew and gives up where
-    a machine has several, as with two processes of pytest. So its processes are told the address, which must be chosen
-    before.
+    Ray Train's cleaner, which frees the CPUs of a stopped trial's workers, asks the dashboard, and gives up where a
+    machine has several clusters, as with two processes of pytest. So there is a dashboard, and the processes are told
+    the address, which must be chosen before.
     """
     port, host = free_port(), ray.util.get_node_ip_address()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_GCS_SERVER_PORT", str(port))
         ray.init(
             num_cpus=2,
-            include_dashboard=False,
+            include_dashboard=True,
+            dashboard_port=free_port(),
             logging_level="WARNING",
             runtime_env={"env_vars": {"RAY_ADDRESS": f"{host}:{port}"}},
         )
