@@ -38,7 +38,8 @@ type: install ## Check types
 	$(BIN)/mypy --strict ladd_ray serve tune
 
 test: lint type ## Check style and types, then run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 demo: install ## Distill the embedded sticker world on this machine
 	$(BIN)/python jobs/distill.py stickers

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 _MEMORY_S: Final = 5.0
 """Seconds of work after which a measurement counts for 1/e."""
@@ -40,6 +40,15 @@ class Overloaded(Exception):  # noqa: N818 - says what is the matter, not that i
         self.predicted_s, self.retry_after_s = predicted_s, retry_after_s
 
 
+class Beginning(NamedTuple):
+    """When some work was let in, and what had been measured by then."""
+
+    at: float
+    busy_s: float
+    """Seconds with work, of which older ones count less."""
+    rate: float | None
+
+
 class Admission:
     """Counts the work that was let in and is not done yet. Safe to use from several threads."""
 
@@ -47,7 +56,7 @@ class Admission:
         """Nothing is let in that would be done later than that; a first piece of work always is."""
         self._max_backlog_s, self._clock = max_backlog_s, clock
         self._backlog = 0.0
-        self._work = self._seconds = 0.0
+        self._work = self._seconds = self._busy_s = 0.0
         self._settled = clock()
         self._promises: deque[tuple[float, float]] = deque()
         self._expected: list[float] = []
@@ -84,20 +93,32 @@ class Admission:
                 if predicted_s > (limit_s if expected else _FOR_NEWCOMERS * limit_s):
                     raise Overloaded(predicted_s, retry_after_s=self._promise(cost, limit_s=limit_s, rate=rate))
             self._backlog += cost
-        return Reservation(self, cost)
+            return Reservation(self, cost, self._beginning())
 
     def take(self, cost: float) -> Reservation:
         """Let in some work, however much there is."""
         with self._lock:
             self._settle(done=0.0)
             self._backlog += cost
-        return Reservation(self, cost)
+            return Reservation(self, cost, self._beginning())
 
     def release(self, cost: float, *, done: bool) -> None:
         """So much work is done, or will not be done."""
         with self._lock:
             self._settle(done=cost if done else 0.0)
             self._backlog -= cost
+
+    def forgive(self, cost: float, beginning: Beginning) -> None:
+        """So much work is called off: count the time that it was here as if it had been done at the rate of then."""
+        with self._lock:
+            self._settle(done=0.0)
+            if beginning.rate is not None:
+                before_s = beginning.busy_s * math.exp((beginning.at - self._settled) / _MEMORY_S)
+                self._work += beginning.rate * cost * (self._busy_s - before_s)
+            self._backlog -= cost
+
+    def _beginning(self) -> Beginning:
+        return Beginning(self._settled, self._busy_s, self.rate)
 
     def _settle(self, *, done: float) -> None:
         """Measure the time since the last change."""
@@ -107,6 +128,7 @@ class Admission:
             kept = math.exp(-seconds / _MEMORY_S)
             self._work = kept * self._work + self._backlog * done
             self._seconds = kept * self._seconds + self._backlog * seconds
+            self._busy_s = kept * self._busy_s + seconds
         self._settled = now
 
     def _promise(self, cost: float, *, limit_s: float, rate: float) -> int:
@@ -139,8 +161,8 @@ class Admission:
 class Reservation:
     """Work that was let in. Safe to use from several threads."""
 
-    def __init__(self, admission: Admission, cost: float) -> None:
-        self._admission, self._left = admission, cost
+    def __init__(self, admission: Admission, cost: float, beginning: Beginning) -> None:
+        self._admission, self._left, self._beginning = admission, cost, beginning
         self._lock = threading.Lock()
 
     def spend(self, cost: float) -> None:
@@ -151,8 +173,15 @@ class Reservation:
         """The rest will not be done."""
         self._release(math.inf, done=False)
 
+    def abandon(self) -> None:
+        """The rest was called off, which says nothing about how fast work gets done."""
+        self._admission.forgive(self._take(math.inf), self._beginning)
+
     def _release(self, cost: float, *, done: bool) -> None:
+        self._admission.release(self._take(cost), done=done)
+
+    def _take(self, cost: float) -> float:
         with self._lock:
             part = min(cost, self._left)
             self._left -= part
-        self._admission.release(part, done=done)
+        return part

@@ -23,7 +23,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ladd_ray.admission import Admission, Overloaded
+from ladd_ray.admission import Admission, Overloaded, Reservation
 
 CONTROL_HEADERS: Final = frozenset(
     {
@@ -84,19 +84,19 @@ class TurnAway:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.ExitStack() as place:
-            drawn = False
+            status: int | None = None
 
             async def counted_receive() -> Message:
                 message = await receive()
                 if message["type"] == "http.request" and not message.get("more_body", False):
                     reservation = self._admission.take(1.0)
-                    place.callback(lambda: reservation.spend(1.0) if drawn else reservation.close())
+                    place.callback(lambda: _settle(reservation, status))
                 return message
 
             async def watched_send(message: Message) -> None:
-                nonlocal drawn
+                nonlocal status
                 if message["type"] == "http.response.start":
-                    drawn = message["status"] == HTTPStatus.OK
+                    status = message["status"]
                 await send(message)
 
             await self._app(scope, counted_receive, watched_send)
@@ -111,6 +111,17 @@ def proxy_middlewares() -> list[Middleware]:
     """Called by every proxy as it starts."""
     max_backlog_s = float(os.environ.get(BACKLOG_VARIABLE, _BACKLOG_S))
     return [Middleware(StripControlHeaders), Middleware(TurnAway, max_backlog_s=max_backlog_s)]
+
+
+def _settle(reservation: Reservation, status: int | None) -> None:
+    """A request is over, with that answer or without any."""
+    if status is None:
+        # The client left. Steps that were done for it are not known here, and its time must not look like idleness.
+        reservation.abandon()
+    elif status == HTTPStatus.OK:
+        reservation.spend(1.0)
+    else:
+        reservation.close()
 
 
 def _deadline_s(headers: Headers) -> float:

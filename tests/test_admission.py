@@ -151,6 +151,22 @@ def test_idle_time_and_work_given_up_say_nothing_about_the_rate(works: Works) ->
     assert works.admission.rate == pytest.approx(100)
 
 
+def test_work_called_off_says_nothing_about_the_rate_and_work_that_came_too_late_does(works: Works) -> None:
+    crowd = [works.admission.admit(70) for _ in range(8)]
+    works.clock.now += 4.0
+    crowd[0].spend(50)
+    assert (works.admission.rate or 0.0) < 80, "a crowd seems to be served slowly"
+    for work in crowd[1:]:
+        work.abandon()
+    assert works.admission.backlog == pytest.approx(20)
+    before = works.admission.rate
+    assert before == pytest.approx(100, rel=0.05)
+    late = works.admission.admit(100)
+    works.clock.now += 4.0
+    late.close()
+    assert (works.admission.rate or 0.0) < 0.9 * before
+
+
 def test_recent_measurements_weigh_more(works: Works) -> None:
     for _ in range(100):
         works.do(400, seconds=1.0)

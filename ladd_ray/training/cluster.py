@@ -105,6 +105,36 @@ def require_resources(config: ClusterConfig, *, beside: int = 0) -> None:
         time.sleep(5)
 
 
+def require_state_api(*, timeout_s: float) -> None:
+    """Wait until processes of the cluster reach its state API, by which Ray frees what a stopped trial's workers held.
+
+    Raises:
+        ValueError: they do not; those resources would stay taken, and every later trial wait for ever.
+    """
+    import ray
+
+    @ray.remote(num_cpus=0)
+    def answers() -> bool:
+        from ray.util.state import list_nodes
+
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                # Raises something else for every way not to reach it.
+                return bool(list_nodes(limit=1, timeout=5, raise_on_missing_output=False))
+            except Exception:  # noqa: BLE001
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(1)
+
+    if not ray.get(answers.remote()):
+        raise ValueError(
+            "the cluster's dashboard does not answer, and without it the resources of stopped trials stay taken: start "
+            "the cluster with it (ray start --head does), give its processes RAY_ADDRESS where a machine has several "
+            "clusters, or train inside the trials (--base run.num_workers 0 run.engine local)"
+        )
+
+
 def train_on_cluster(
     config: JobConfig,
     worker: Callable[[dict[str, Any]], None],

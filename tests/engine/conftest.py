@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from ladd_ray.engine.local import LocalEngine
 from tests.engine import gan
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 400
@@ -64,10 +64,3 @@ def _start(scenario: str, directory: Path, rank: int, *, world_size: int, port: 
     command = [sys.executable, "-m", "tests.engine.worker", scenario, str(directory)]
     with (directory / f"{scenario}_{rank}.log").open("wb") as log:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

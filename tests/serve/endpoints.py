@@ -24,9 +24,9 @@ from serve.loading import load, open_studio, warm_up
 from serve.page import add_page
 from serve.routes import make_app
 from serve.settings import EndpointSettings, Limits
+from tests.ports import HOST, free_port
 from tests.serve.studios import LocalArtist
 
-HOST = "127.0.0.1"
 _ATTEMPTS = 5
 KEY = "sk-test"
 """One of the bearer tokens that they ask for."""
@@ -133,11 +133,3 @@ def ray_endpoint(settings: EndpointSettings) -> Iterator[str]:
     """The address of an endpoint on a cluster of its own."""
     with ray_serving() as address, ray_application(settings):
         yield address
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,8 +18,9 @@ from serve.gateway import Gateway
 from serve.guards import key_digests
 from serve.routes import make_app
 from serve.settings import Limits
+from tests.ports import HOST, free_port
 from tests.serve.actors import Actor
-from tests.serve.endpoints import HOST, free_port, running
+from tests.serve.endpoints import running
 
 
 class Moody(Actor):

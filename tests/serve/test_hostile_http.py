@@ -17,8 +17,9 @@ import pytest
 from serve.gateway import Gateway
 from serve.routes import make_app
 from serve.settings import Limits
+from tests.ports import HOST
 from tests.serve.actors import Actor
-from tests.serve.endpoints import HOST, KEY, running
+from tests.serve.endpoints import KEY, running
 
 PATH = "/v1/images/generations"
 

@@ -20,7 +20,8 @@ from serve.errors import ApiError, Refusal
 from serve.orders import Given
 from serve.uploads import read_given
 from tests.inference.models import hole, photo
-from tests.serve.endpoints import HOST, KEY
+from tests.ports import HOST
+from tests.serve.endpoints import KEY
 from tests.serve.hostile_pictures import broken, harmless, picture, saved, shown, unfit
 from tests.serve.pictures import alpha_mask, data_url, photo_file, pictures, png, white_mask
 

@@ -165,6 +165,21 @@ def test_whoever_leaves_and_what_fails_give_their_places_back() -> None:
     on(scenario)
 
 
+def test_a_crowd_that_left_does_not_make_the_endpoint_look_slow() -> None:
+    async def scenario(machine: Machine, app: TurnAway) -> None:
+        leaving = [Client(app) for _ in range(8)]
+        await settle()
+        machine.now += 5.0
+        for client in leaving:
+            client.task.cancel()
+        await settle()
+        again = [Client(app) for _ in range(8)]
+        await settle()
+        assert [client.status for client in again] == [None] * 8
+
+    on(scenario)
+
+
 def test_other_requests_pass() -> None:
     async def scenario(machine: Machine, app: TurnAway) -> None:
         for _ in range(20):

@@ -20,6 +20,7 @@ import pytest
 
 from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.sweep_records import BEST_FILE, BestRecord, read_record, read_sweep
+from tests.ports import free_port
 from tests.tune.sweeps import tiny_sweep
 from tune.launching.access import is_guarded
 
@@ -31,12 +32,6 @@ SPACE = {
     "space": "search:noise", "seeds": "0", "metric": "kid", "recipe": "stickers",
     "use:noise.renoise_mean": "on", "low:noise.renoise_mean": "-1", "high:noise.renoise_mean": "1",
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def wait_for(what: Callable[[], bool], *, seconds: float, title: str) -> None:

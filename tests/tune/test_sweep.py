@@ -26,7 +26,7 @@ from ladd_ray.training.sweeping.launch import sweep
 from ladd_ray.training.sweeping.plan import Trainee, prepare_sweep
 from ladd_ray.training.sweeping.search import param_space, tune_config
 from ladd_ray.training.sweeping.trial import function_of_trials
-from tests.serve.endpoints import free_port
+from tests.ports import free_port
 from tests.tune.sweeps import STEPS, one_at_once, tiny_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,8 +60,9 @@ def cluster() -> Iterator[None]:
             logging_level="WARNING",
             runtime_env={"env_vars": {"RAY_ADDRESS": f"{host}:{port}"}},
         )
-        yield
-        ray.shutdown()
+    # No longer in the environment: clusters that child processes start have ports of their own.
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from ladd_ray.config import override
 from ladd_ray.sweep_config import SweepConfig
 from ladd_ray.sweep_records import SWEEP_FILE, SweepRecord, read_record, read_trials, write_record
 from ladd_ray.sweep_tracking import SweepTracker
-from ladd_ray.training.cluster import cluster
+from ladd_ray.training.cluster import cluster, require_state_api
 from ladd_ray.training.launch import make_ready
 from ladd_ray.training.preflight import Plan
 from ladd_ray.training.sweeping.journal import Journal
@@ -64,7 +64,10 @@ def sweep(config: SweepConfig, space: Mapping[str, Any], *, listeners: Sequence[
     plan = prepare_sweep(config, space)
     logger.info("%s", plan.describe())
     _quiet_tune()
-    with alone(plan.folder), cluster(plan.standard.config):
+    standard = plan.standard.config
+    with alone(plan.folder), cluster(standard):
+        if standard.run.num_workers:
+            require_state_api(timeout_s=standard.run.cluster_timeout_s)
         trainee = _begin(plan)
         with watched(plan.folder, [log_progress, *listeners], every_s=config.run.report_every_s):
             _run_trials(plan, trainee)
