@@ -108,8 +108,18 @@ def was_turned_away(headers: Headers) -> bool:
 
 
 def proxy_middlewares() -> list[Middleware]:
-    """Called by every proxy as it starts."""
-    max_backlog_s = float(os.environ.get(BACKLOG_VARIABLE, _BACKLOG_S))
+    """Called by every proxy as it starts.
+
+    Raises:
+        ValueError: the environment has no limit that could be one.
+    """
+    given = os.environ.get(BACKLOG_VARIABLE, str(_BACKLOG_S))
+    try:
+        max_backlog_s = float(given)
+    except ValueError:
+        max_backlog_s = math.nan
+    if not 0 < max_backlog_s < math.inf:
+        raise ValueError(f"{BACKLOG_VARIABLE} must be seconds of work, such as {_BACKLOG_S:g}, and is {given!r}")
     return [Middleware(StripControlHeaders), Middleware(TurnAway, max_backlog_s=max_backlog_s)]
 
 

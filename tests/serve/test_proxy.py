@@ -192,5 +192,9 @@ def test_other_requests_pass() -> None:
 
 
 def test_the_limit_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ("30s", "0", "nan"):
+        monkeypatch.setenv(BACKLOG_VARIABLE, wrong)
+        with pytest.raises(ValueError, match=f"{BACKLOG_VARIABLE} must be seconds.*{wrong}"):
+            proxy_middlewares()
     monkeypatch.setenv(BACKLOG_VARIABLE, "600")
     assert proxy_middlewares()[1].kwargs == {"max_backlog_s": 600.0}
