@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, mean, stdev
-from typing import get_args
+from typing import Protocol, get_args
 
 from pydantic import JsonValue
 
@@ -109,7 +109,13 @@ def leader(sweep: SweepRecord, found: Sequence[Configuration]) -> Configuration 
     return found[min(complete, key=lambda place: rank(means[place].mean, sweep.metric))]
 
 
-def advantage(one: Configuration, other: Configuration, *, metric: MetricName, step: int) -> Interval | None:
+class Scored(Protocol):
+    """Something that has scores by seed."""
+
+    def values(self, metric: MetricName, *, step: int) -> dict[int, float]: ...
+
+
+def advantage(one: Scored, other: Scored, *, metric: MetricName, step: int) -> Interval | None:
     """How far the first is better, seed by seed, so that what a seed does to both cancels; None without common ones."""
     ours, theirs = one.values(metric, step=step), other.values(metric, step=step)
     common = [rank(theirs[seed], metric) - rank(ours[seed], metric) for seed in ours if seed in theirs]

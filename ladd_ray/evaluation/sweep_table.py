@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ladd_ray.evaluation.protocol import HASH
 from ladd_ray.evaluation.sweep_charts import point_text
+from ladd_ray.evaluation.sweep_margins import best_margin, margins
 from ladd_ray.evaluation.sweep_study import (
     DIGITS,
     Configuration,
@@ -47,7 +48,24 @@ def study_table(folder: Path) -> str:
         for one in found
     ]
     verdict = [_verdict(best, found, sweep=sweep)] if best else []
-    return "\n\n".join([*_notes(sweep, trials), markdown_table(head, rows), *verdict]) + "\n"
+    parts = [*_notes(sweep, trials), markdown_table(head, rows), *verdict, *_each_setting(sweep, found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _each_setting(sweep: SweepRecord, found: Sequence[Configuration]) -> Iterator[str]:
+    """What every setting of a whole grid does, whatever the others are."""
+    by_setting, metrics, labels = margins(sweep, found), studied(sweep, found), short_names(varying(sweep))
+    if not by_setting:
+        return
+    rows = []
+    for among in by_setting:
+        best = best_margin(among, metric=sweep.metric, step=sweep.steps)
+        for one in among:
+            behind = advantage(best, one, metric=sweep.metric, step=sweep.steps) if best and one is not best else None
+            means = (_text(one.interval(metric, step=sweep.steps), DIGITS[metric]) for metric in metrics)
+            rows.append([labels[one.name], value_text(one.value), *means, _text(behind, DIGITS[sweep.metric])])
+    yield "Each setting by itself: means over the rest of the grid, and their intervals over the seeds."
+    yield markdown_table(["setting", "value", *metrics, f"{sweep.metric} behind its best"], rows)
 
 
 def _notes(sweep: SweepRecord, trials: TrialsRecord) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import t as student_t
 
 from ladd_ray.evaluation.sweep_importance import FEWEST_TRIALS, importance
+from ladd_ray.evaluation.sweep_margins import margins
 from ladd_ray.evaluation.sweep_study import (
     Configuration,
     Interval,
@@ -97,12 +98,44 @@ def rows_of(table: str) -> list[list[str]]:
 
 def test_table_has_a_row_for_each_point(tmp_path: Path) -> None:
     table = study_table(write_sweep(tmp_path, sweep_record(PLANE, grid=True), plane_trials()))
-    head, *rows = rows_of(table)
+    points = table.split("Each setting by itself")[0]
+    head, *rows = rows_of(points)
     assert head == ["renoise_mean", "renoise_std", "kid", "judge", "seeds", "judge behind the best"]
     assert len(rows) == 6
     assert rows[3] == ["0", "1", "0.0933 +- 0.0166", "0.920 +- 0.050", "3 of 3", "-"]
     assert rows[1][-1] == "0.100 +- 0.000"
     assert "Best by judge: renoise_mean 0 · renoise_std 1. Of 5 others, 0 are level with it." in table
+
+
+def test_table_tells_what_each_setting_does_by_itself(tmp_path: Path) -> None:
+    table = study_table(write_sweep(tmp_path, sweep_record(PLANE, grid=True), plane_trials()))
+    head, *rows = rows_of(table.split("Each setting by itself")[1])
+    assert head == ["setting", "value", "kid", "judge", "judge behind its best"]
+    assert [row[:2] for row in rows] == [["renoise_mean", value] for value in ("-1", "0", "1")] + [
+        ["renoise_std", value] for value in ("0.5", "1")
+    ]
+    assert [row[4] for row in rows] == ["0.100 +- 0.000", "-", "0.100 +- 0.000", "0.050 +- 0.000", "-"]
+    # Over the two stds: .875, .895 and .915 for the three seeds.
+    assert rows[1][3] == "0.895 +- 0.050"
+
+
+def test_a_setting_is_compared_over_seeds_that_all_its_points_have(tmp_path: Path) -> None:
+    trials = plane_trials()
+    lost = [*trials[:4], trials[4].model_copy(update={"status": "collapsed", "scores": ()}), *trials[5:]]
+    of_all, of_lost = (
+        margins(sweep_record(PLANE, grid=True), configurations(TrialsRecord(trials=tuple(some))))
+        for some in (trials, lost)
+    )
+    assert set(of_all[0][0].values("judge", step=100)) == {0, 1, 2}
+    assert set(of_lost[0][0].values("judge", step=100)) == {0, 2}
+    assert set(of_lost[0][1].values("judge", step=100)) == {0, 1, 2}
+
+
+def test_what_is_no_whole_grid_has_no_table_of_single_settings(tmp_path: Path) -> None:
+    part = configurations(TrialsRecord(trials=tuple(plane_trials()[:9])))
+    assert margins(sweep_record(PLANE, grid=True), part) == []
+    whole = configurations(TrialsRecord(trials=tuple(plane_trials())))
+    assert margins(sweep_record(PLANE, grid=False), whole) == []
 
 
 def test_table_tells_what_is_missing_from_the_means(tmp_path: Path) -> None:
