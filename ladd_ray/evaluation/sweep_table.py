@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ladd_ray.evaluation.protocol import HASH
-from ladd_ray.evaluation.sweep_charts import point_text
+from ladd_ray.evaluation.sweep_charts import choices, point_text
 from ladd_ray.evaluation.sweep_margins import best_margin, margins
 from ladd_ray.evaluation.sweep_study import (
     DIGITS,
@@ -34,7 +34,7 @@ def study_table(folder: Path) -> str:
         FileNotFoundError: no sweep lies in ``folder``.
     """
     sweep, trials = read_sweep(folder)
-    found = configurations(trials)
+    found = _in_order(configurations(trials), sweep=sweep)
     best, metrics = leader(sweep, found), studied(sweep, found)
     labels = short_names(varying(sweep))
     head = [*labels.values(), *metrics, "seeds", f"{sweep.metric} behind the best"]
@@ -50,6 +50,14 @@ def study_table(folder: Path) -> str:
     verdict = [_verdict(best, found, sweep=sweep)] if best else []
     parts = [*_notes(sweep, trials), markdown_table(head, rows), *verdict, *_each_setting(sweep, found)]
     return "\n\n".join(parts) + "\n"
+
+
+def _in_order(found: Sequence[Configuration], *, sweep: SweepRecord) -> list[Configuration]:
+    """A grid in the order of its values; a search as it went."""
+    if not sweep.grid:
+        return list(found)
+    names = varying(sweep)
+    return sorted(found, key=lambda one: tuple(choices(sweep, name).index(one.point[name]) for name in names))
 
 
 def _each_setting(sweep: SweepRecord, found: Sequence[Configuration]) -> Iterator[str]:

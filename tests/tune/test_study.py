@@ -107,6 +107,13 @@ def test_table_has_a_row_for_each_point(tmp_path: Path) -> None:
     assert "Best by judge: renoise_mean 0 · renoise_std 1. Of 5 others, 0 are level with it." in table
 
 
+def test_rows_of_a_grid_are_in_the_order_of_its_values(tmp_path: Path) -> None:
+    trials = plane_trials()
+    swapped = [trial.model_copy(update={"configuration": 5 - trial.configuration}) for trial in trials]
+    table = study_table(write_sweep(tmp_path, sweep_record(PLANE, grid=True), swapped))
+    assert [row[:2] for row in rows_of(table)[1:4]] == [["-1", "0.5"], ["-1", "1"], ["0", "0.5"]]
+
+
 def test_table_tells_what_each_setting_does_by_itself(tmp_path: Path) -> None:
     table = study_table(write_sweep(tmp_path, sweep_record(PLANE, grid=True), plane_trials()))
     head, *rows = rows_of(table.split("Each setting by itself")[1])
