@@ -49,7 +49,7 @@ compare: install ## Train LADD, ADD and LCM on equal time and check the paper's 
 
 sweep: install ## Search the renoising noise of the embedded model in 8 short trainings, and write the report
 	RAY_worker_niceness=0 $(BIN)/python tune/sweep.py stickers --space noise --samples 8 --score-every 20 \
-		--base run.steps 80 run.num_workers 0 run.engine local milestones.num_images 64
+		--base run.steps 80 run.num_workers 0 run.engine local milestones.num_images 64 milestones.num_inference_steps 1
 
 serve: install ## Serve MODEL, by default the newest runs/*/export, at http://127.0.0.1:8000 as OpenAI's Images API
 	@$(if $(MODEL),:,echo "No student in runs/: serving the embedded one.")
