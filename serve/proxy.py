@@ -99,7 +99,12 @@ class TurnAway:
                     status = message["status"]
                 await send(message)
 
-            await self._app(scope, counted_receive, watched_send)
+            try:
+                await self._app(scope, counted_receive, watched_send)
+            except Exception:
+                # Whoever called answers for it; nobody left.
+                status = status or HTTPStatus.INTERNAL_SERVER_ERROR
+                raise
 
 
 def was_turned_away(headers: Headers) -> bool:

@@ -21,6 +21,7 @@ class Machine:
     def __init__(self) -> None:
         self.now = 0.0
         self.status = 200
+        self.broken = False
         self._waiting: list[asyncio.Future[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,6 +30,8 @@ class Machine:
         if scope["method"] == "POST":
             self._waiting.append(asyncio.get_running_loop().create_future())
             await self._waiting[-1]
+        if self.broken:
+            raise RuntimeError("broken")
         await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -176,6 +179,23 @@ def test_a_crowd_that_left_does_not_make_the_endpoint_look_slow() -> None:
         again = [Client(app) for _ in range(8)]
         await settle()
         assert [client.status for client in again] == [None] * 8
+
+    on(scenario)
+
+
+def test_what_breaks_is_no_client_that_left() -> None:
+    async def scenario(machine: Machine, app: TurnAway) -> None:
+        machine.broken = True
+        failing = [Client(app) for _ in range(8)]
+        await settle()
+        await machine.draw(seconds=5.0)
+        for _ in failing[1:]:
+            await machine.draw(seconds=0.0)
+        found = await asyncio.gather(*(client.task for client in failing), return_exceptions=True)
+        assert [str(error) for error in found] == ["broken"] * 8
+        again = [Client(app) for _ in range(8)]
+        await settle()
+        assert again[-1].status == 429, "nothing got done in 5 seconds"
 
     on(scenario)
 
