@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ladd_ray.config import JobConfig
@@ -119,13 +119,13 @@ def require_state_api(*, timeout_s: float) -> None:
 
         deadline = time.monotonic() + timeout_s
         while True:
-            try:
-                # Raises something else for every way not to reach it.
-                return bool(list_nodes(limit=1, timeout=5, raise_on_missing_output=False))
-            except Exception:  # noqa: BLE001
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(1)
+            # Raises something else for every way not to reach it.
+            with suppress(Exception):
+                if list_nodes(limit=1, timeout=5, raise_on_missing_output=False):
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1)
 
     if not ray.get(answers.remote()):
         raise ValueError(
