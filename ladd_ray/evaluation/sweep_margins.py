@@ -10,12 +10,12 @@ from statistics import mean
 from pydantic import JsonValue
 
 from ladd_ray.evaluation.sweep_charts import choices
-from ladd_ray.evaluation.sweep_study import Configuration, Interval, rank, varying
+from ladd_ray.evaluation.sweep_study import Configuration, Scored, varying
 from ladd_ray.sweep_records import MetricName, SweepRecord
 
 
 @dataclass(frozen=True)
-class Margin:
+class Margin(Scored):
     """All points of a grid at which one setting has the same value."""
 
     name: str
@@ -28,11 +28,6 @@ class Margin:
         seeds = set.intersection(*(set(one) for one in scores))
         return {seed: mean(one[seed] for one in scores) for seed in sorted(seeds)}
 
-    def interval(self, metric: MetricName, *, step: int) -> Interval | None:
-        """Over the seeds; None where there is none yet."""
-        values = self.values(metric, step=step)
-        return Interval.of(list(values.values())) if values else None
-
 
 def margins(sweep: SweepRecord, found: Sequence[Configuration]) -> list[list[Margin]]:
     """For each varying setting of a whole grid, one for each of its values; [] of anything else, and of one setting."""
@@ -43,13 +38,3 @@ def margins(sweep: SweepRecord, found: Sequence[Configuration]) -> list[list[Mar
         [Margin(name, value, tuple(one for one in found if one.point[name] == value)) for value in choices(sweep, name)]
         for name in names
     ]
-
-
-def best_margin(among: Sequence[Margin], *, metric: MetricName, step: int) -> Margin | None:
-    """The value with the best mean; None where there are no scores yet."""
-    means = {
-        place: interval.mean
-        for place, one in enumerate(among)
-        if (interval := one.interval(metric, step=step)) is not None
-    }
-    return among[min(means, key=lambda place: rank(means[place], metric))] if means else None

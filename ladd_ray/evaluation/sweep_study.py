@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, mean, stdev
-from typing import Protocol, get_args
+from typing import TypeVar, get_args
 
 from pydantic import JsonValue
 
@@ -53,8 +54,24 @@ class Interval:
         return f"{self.mean:.{digits}f}{spread}"
 
 
+class Scored(ABC):
+    """Something that has scores by seed."""
+
+    @abstractmethod
+    def values(self, metric: MetricName, *, step: int) -> dict[int, float]:
+        """The score after ``step`` steps, by seed."""
+
+    def interval(self, metric: MetricName, *, step: int) -> Interval | None:
+        """Over those seeds; None where there is none yet."""
+        values = self.values(metric, step=step)
+        return Interval.of(list(values.values())) if values else None
+
+
+Candidate = TypeVar("Candidate", bound=Scored)
+
+
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(Scored):
     """All trials at one point of the space."""
 
     number: int
@@ -72,11 +89,6 @@ class Configuration:
             if trial.status == "done" and value is not None:
                 found.setdefault(trial.seed, []).append(value)
         return {seed: mean(values) for seed, values in found.items()}
-
-    def interval(self, metric: MetricName, *, step: int) -> Interval | None:
-        """Over those seeds; None where there is none yet."""
-        values = self.values(metric, step=step)
-        return Interval.of(list(values.values())) if values else None
 
 
 def student_quantile(degrees: int) -> float:
@@ -96,23 +108,20 @@ def configurations(trials: TrialsRecord) -> list[Configuration]:
 
 
 def leader(sweep: SweepRecord, found: Sequence[Configuration]) -> Configuration | None:
-    """The point with the best mean after all steps, among those with the most seeds there; None where there is none."""
+    """The best point after all steps, see ``best_of``."""
+    return best_of(found, metric=sweep.metric, step=sweep.steps)
+
+
+def best_of(among: Sequence[Candidate], *, metric: MetricName, step: int) -> Candidate | None:
+    """The one with the best mean, among those with the most seeds; None where nothing has a score yet."""
     means = {
-        place: interval
-        for place, one in enumerate(found)
-        if (interval := one.interval(sweep.metric, step=sweep.steps)) is not None
+        place: interval for place, one in enumerate(among) if (interval := one.interval(metric, step=step)) is not None
     }
     if not means:
         return None
     most = max(interval.count for interval in means.values())
     complete = (place for place in means if means[place].count == most)
-    return found[min(complete, key=lambda place: rank(means[place].mean, sweep.metric))]
-
-
-class Scored(Protocol):
-    """Something that has scores by seed."""
-
-    def values(self, metric: MetricName, *, step: int) -> dict[int, float]: ...
+    return among[min(complete, key=lambda place: rank(means[place].mean, metric))]
 
 
 def advantage(one: Scored, other: Scored, *, metric: MetricName, step: int) -> Interval | None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ladd_ray.evaluation.protocol import HASH
 from ladd_ray.evaluation.sweep_charts import choices, point_text
-from ladd_ray.evaluation.sweep_margins import best_margin, margins
+from ladd_ray.evaluation.sweep_margins import margins
 from ladd_ray.evaluation.sweep_study import (
     DIGITS,
     Configuration,
     Interval,
     advantage,
+    best_of,
     configurations,
     leader,
     short_names,
@@ -67,7 +68,7 @@ def _each_setting(sweep: SweepRecord, found: Sequence[Configuration]) -> Iterato
         return
     rows = []
     for among in by_setting:
-        best = best_margin(among, metric=sweep.metric, step=sweep.steps)
+        best = best_of(among, metric=sweep.metric, step=sweep.steps)
         for one in among:
             behind = advantage(best, one, metric=sweep.metric, step=sweep.steps) if best and one is not best else None
             means = (_text(one.interval(metric, step=sweep.steps), DIGITS[metric]) for metric in metrics)
