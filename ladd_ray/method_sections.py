@@ -68,6 +68,9 @@ class DistillationConfig(Section):
     more forward of the teacher, without a gradient."""
     weighting: Literal["exponential", "uniform"] = "exponential"
     """Weight c of a noise level. exponential: 1 - sigma (ADD); uniform: 1."""
+    levels: Literal["judge", "uniform"] = "judge"
+    """Noise level at which the teacher answers: the judge's, or any, equally often. Guidance is decided at high levels,
+    where a judge of a low noise.renoise_mean seldom looks. (ours)"""
     rows: Literal["all", "real"] = "all"
     """all, or only real pictures: where the paper's inpainting model, trained on real data, has this loss."""
     guidance_scale: float = Field(default=1.0, ge=1)

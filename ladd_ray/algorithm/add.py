@@ -114,7 +114,7 @@ def student_loss(
             teacher,
             x0_pred,
             batch=batch,
-            sigma=drawn.renoise_sigma,
+            sigma=ladd.distillation_sigma(drawn, distillation),
             noise=drawn.fake_noise,
             config=distillation,
             negative_prompt=negative_prompt,

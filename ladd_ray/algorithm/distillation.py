@@ -4,8 +4,8 @@
     target  = x_sigma - sigma teacher(x_sigma, sigma)       a constant: no gradient passes through the teacher
     loss    = c(sigma) |x0_pred - target|^2                 c = 1 - sigma, "exponential"
 
-Means run over channels and pixels of the latents. Whether the teacher is guided is not stated: it may be. Of a student
-with guidance knobs, it is guided as it was when it drew the row. [ours]
+Means run over channels and pixels of the latents; sigma is the judge's level, or any. Whether the teacher is guided is
+not stated: it may be. Of a student with guidance knobs, it is guided as it was when it drew the row. [ours]
 
 Shape legend: b batch, c latent channels, h w latent height and width.
 """

@@ -35,7 +35,7 @@ from ladd_ray.algorithm import flow, levels, noise
 from ladd_ray.algorithm.health import Verdict
 from ladd_ray.algorithm.losses import ADVERSARIAL_LOSSES, LogitLoss, approximate_r1, exact_r1, flatten_logits
 from ladd_ray.algorithm.strengths import judged_prompt
-from ladd_ray.config import DiscriminatorConfig, NoiseConfig
+from ladd_ray.config import DiscriminatorConfig, DistillationConfig, NoiseConfig
 from ladd_ray.interfaces import Condition, Denoiser, FeatureExtractor, Heads, LatentBatch
 
 
@@ -49,6 +49,8 @@ class Draw:
     """Noise of the student's input (b, c, h, w)."""
     renoise_sigma: Tensor
     """Level at which the judge looks (b,)."""
+    uniform_sigma: Tensor
+    """Level at which the teacher answers where that is not the judge's (b,)."""
     fake_noise: Tensor
     """Noise over the student's latents (b, c, h, w)."""
     real_noise: Tensor
@@ -104,12 +106,15 @@ def draw(batch: LatentBatch, config: NoiseConfig, *, step: int, seed: int) -> Dr
         drawn = noise.gaussian(shape, seed=seed, purpose=purpose, sample_ids=batch.sample_ids)
         return drawn.to(batch.latents.device)
 
+    def uniform(purpose: str) -> Tensor:
+        return noise.uniform(seed=seed, purpose=purpose, sample_ids=batch.sample_ids)
+
     latent, scalar = batch.latents.shape[1:], torch.Size()
-    uniform = noise.uniform(seed=seed, purpose="student_level", sample_ids=batch.sample_ids)
     return Draw(
-        sigma=levels.student_levels(config, uniform, step=step).to(batch.latents.device),
+        sigma=levels.student_levels(config, uniform("student_level"), step=step).to(batch.latents.device),
         noise=gaussian("student", latent),
         renoise_sigma=levels.renoise_levels(config, gaussian("renoise_level", scalar)),
+        uniform_sigma=uniform("distillation_level").to(batch.latents.device),
         fake_noise=gaussian("renoise_fake", latent),
         real_noise=gaussian("renoise_real", latent),
         perturbation=gaussian("perturbation", latent),
@@ -196,6 +201,11 @@ def student_loss(
     metrics = {"student/adversarial_loss": loss.detach(), "student/distillation_loss": distillation.detach().mean()}
     loss = loss + distillation.mean()
     return Terms(loss, {"student/loss": loss.detach(), **metrics})
+
+
+def distillation_sigma(drawn: Draw, config: DistillationConfig) -> Tensor:
+    """Levels at which the teacher answers to the student's latents (b,), for the distillation loss."""
+    return drawn.renoise_sigma if config.levels == "judge" else drawn.uniform_sigma
 
 
 def _judge_misaligned(features: FeatureExtractor, x_real: Tensor, *, sigma: Tensor, prompt: Condition) -> Misaligned:

@@ -1,5 +1,8 @@
 """ADD: what the heads are told, whose gradients a turn leaves, and both terms of the student's loss."""
 
+from typing import Literal
+
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -117,17 +120,20 @@ def test_students_turn_passes_through_decoder_and_features_and_leaves_nothing_th
         assert has_gradient(frozen) == {False}
 
 
-def test_students_loss_is_the_sum_of_both_terms() -> None:
+@pytest.mark.parametrize("levels", ["judge", "uniform"])
+def test_students_loss_is_the_sum_of_both_terms(levels: Literal["judge", "uniform"]) -> None:
     setting = Setting()
     judged, drawn = setting.judge(), setting.drawn
     logits = setting.heads(judged.fake, judged.sigma, judged.pooled_prompt_embeds)
     adversarial = -torch.cat([one.flatten() for one in logits]).mean()
-    x_sigma = flow.add_noise(setting.x0_pred, drawn.fake_noise, drawn.renoise_sigma)
-    velocity = setting.teacher(x_sigma, drawn.renoise_sigma, *setting.batch.prompt)
-    target = flow.predict_x0(x_sigma, velocity, drawn.renoise_sigma).detach()
+    sigma = drawn.renoise_sigma if levels == "judge" else drawn.uniform_sigma
+    x_sigma = flow.add_noise(setting.x0_pred, drawn.fake_noise, sigma)
+    velocity = setting.teacher(x_sigma, sigma, *setting.batch.prompt)
+    target = flow.predict_x0(x_sigma, velocity, sigma).detach()
     distance = (setting.x0_pred - target).square().mean(dim=(1, 2, 3))
-    expected = adversarial + 2.5 * ((1 - drawn.renoise_sigma) * distance).mean()
-    torch.testing.assert_close(setting.student_loss(judged).loss, expected)
+    expected = adversarial + 2.5 * ((1 - sigma) * distance).mean()
+    config = DistillationConfig(weight=2.5, levels=levels)
+    torch.testing.assert_close(setting.student_loss(judged, distillation=config).loss, expected)
 
 
 MODES = torch.tensor([[1.0, 0.5], [-1.0, 0.5]])

@@ -69,14 +69,14 @@ class LaddMethod:
         return replace(report, metrics=metrics, updates=updates)
 
     def _distillation(self, x0_pred: Tensor, *, batch: LatentBatch, drawn: ladd.Draw) -> Tensor | None:
-        """The weighted loss of every sample (b,), at the level and under the noise of the judge. [ours]"""
+        """The weighted loss of every sample (b,), under the noise of the judge. [ours]"""
         if self.teacher is None:
             return None
         return configured_distillation(
             self.teacher,
             x0_pred,
             batch=batch,
-            sigma=drawn.renoise_sigma,
+            sigma=ladd.distillation_sigma(drawn, self.config.distillation),
             noise=drawn.fake_noise,
             config=self.config.distillation,
             negative_prompt=self.negative_prompt,

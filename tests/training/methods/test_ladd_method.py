@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ladd_ray.algorithm import ladd
 from ladd_ray.config import Config
 from ladd_ray.training.methods.ladd import LaddMethod
 from tests.training.methods.steps import batch_for, build, watch
@@ -143,6 +144,17 @@ def test_a_neighbour_with_the_same_prompt_is_not_misaligned(config: Config) -> N
     one = batch.prompt.rows(slice(0, 1)).expand(4)
     report = method.step(replace(batch, prompt=one), step=0)
     assert report.metrics["discriminator/misaligned_loss"] == 0
+
+
+@pytest.mark.parametrize(("levels", "name"), [("judge", "renoise_sigma"), ("uniform", "uniform_sigma")])
+def test_the_teacher_answers_at_the_levels_that_are_wanted(config: Config, levels: str, name: str) -> None:
+    method = build(config, distillation__weight=1.0, distillation__levels=levels)
+    batch, seen = batch_for(method), []
+    assert isinstance(method.teacher, torch.nn.Module)
+    method.teacher.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    method.step(batch, step=0)
+    drawn = ladd.draw(batch, method.config.noise, step=0, seed=method.config.run.seed)
+    assert torch.equal(torch.stack(seen), getattr(drawn, name)[None])
 
 
 def test_distillation_pulls_real_rows_only_if_asked(config: Config) -> None:
