@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import torch
 
 from ladd_ray.models import embedded
 from ladd_ray.models.tokenizer import build_tokenizer
+
+# As make test has it: golden losses are those of one thread, and two workers of two threads each crawl.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 WORDS = ("a", "red", "blue", "green", "apple", "banana", "cat", "left", "of", "on", "background", "two")
 
