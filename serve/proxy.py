@@ -102,7 +102,7 @@ class TurnAway:
             try:
                 await self._app(scope, counted_receive, watched_send)
             except Exception:
-                # Whoever called answers for it; nobody left.
+                # No answer began, as if the client had left; but the server above will answer 500.
                 status = status or HTTPStatus.INTERNAL_SERVER_ERROR
                 raise
 
