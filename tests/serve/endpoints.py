@@ -30,6 +30,9 @@ from tests.serve.studios import LocalArtist
 _ATTEMPTS = 5
 KEY = "sk-test"
 """One of the bearer tokens that they ask for."""
+_KEEP_ALIVE_S = 75
+"""For which a server keeps an idle connection: longer than a client does, as serve/config.yaml has it. Else it may
+close one just when the client's next request comes, and the client sees a failure."""
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def running(app: FastAPI) -> Iterator[str]:
     """The address of an application served from another thread."""
     # Bound here: of a port that is only known to be free, another process may be the first to take it.
     with socket.create_server((HOST, 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=_KEEP_ALIVE_S))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:

@@ -38,14 +38,12 @@ def test_four_times_the_capacity(address: str, monkeypatch: pytest.MonkeyPatch) 
         factor=4.0,
         memory=lambda: {"all": psutil.Process().memory_info().rss},
     )
-    # A connection that is kept open may close just when the next request comes; nothing else fails.
-    assert set(found["failed"]) <= {"ClientOSError", "ServerDisconnectedError"}, found
-    assert sum(found["failed"].values()) <= 0.001 * found["tries"], found
+    assert found["failed"] == {}, found
     # How many are late and how many of those who waited are let in depends on what else this machine does just now:
     # tests/test_admission.py proves both in a virtual time, and benchmarks/serving.py measures them.
     assert found["drawn"] > 0
     assert found["refused"] > 0
-    assert found["tries"] == sum(found[name] for name in OUTCOMES.values()) + sum(found["failed"].values())
+    assert found["tries"] == sum(found[name] for name in OUTCOMES.values())
     assert found["MiB gained by all"] < 100
     with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=5) as client:
         assert client.images.generate(prompt="a cat").data
