@@ -90,6 +90,9 @@ class JobConfig(Protocol):
 
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]: ...
 
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self: ...
+
 
 class Config(Section):
     """A whole distillation."""

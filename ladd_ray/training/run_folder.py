@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ladd_ray.config import JobConfig
 from ladd_ray.tracking import flatten
 
@@ -91,24 +93,31 @@ def claim(config: JobConfig, *, teacher: str) -> RunFolder:
         raise ValueError(
             f"cannot write to {path} ({error}): set run.directory to a folder that you may write to"
         ) from error
-    ours = identity(config, teacher=teacher)
     document = path / CONFIG_NAME
-    if theirs := _identity_in(document):
-        _require_same(theirs, ours, path)
+    if theirs := _identity_in(document, kind=type(config)):
+        _require_same(theirs, identity(config, teacher=teacher), path)
     elif any(path.iterdir()):
         raise ValueError(f"{path} is not empty and holds no run: choose another run.name")
     else:
-        _write(document, config, teacher=teacher, settings=ours)
+        _write(document, config, teacher=teacher)
     return RunFolder(path)
 
 
-def _identity_in(document: Path) -> dict[str, Any]:
-    """Settings of the run that wrote ``document``; empty when no run did (other programs write config.json too)."""
-    if not document.is_file():
+def _identity_in(document: Path, *, kind: type[JobConfig]) -> dict[str, Any]:
+    """Settings of the run that wrote ``document``; empty when no run did (other programs write config.json too).
+
+    Settings that are newer than the document have their defaults, so that its run can be continued.
+    """
+    content = json.loads(document.read_text()) if document.is_file() else None
+    if not isinstance(content, dict) or not content.keys() >= {"config", "teacher_fingerprint"}:
         return {}
-    content = json.loads(document.read_text())
-    found: dict[str, Any] = content.get("identity", {}) if isinstance(content, dict) else {}
-    return found
+    try:
+        config = kind.model_validate(content["config"])
+    except ValidationError as error:
+        raise ValueError(
+            f"{document.parent} belongs to a run of another kind or version: choose another run.name\n{error}"
+        ) from error
+    return identity(config, teacher=content["teacher_fingerprint"])
 
 
 def _require_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
@@ -122,12 +131,11 @@ def _require_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path
         )
 
 
-def _write(document: Path, config: JobConfig, *, teacher: str, settings: Mapping[str, Any]) -> None:
+def _write(document: Path, config: JobConfig, *, teacher: str) -> None:
     content = {
         "config": config.model_dump(mode="json"),
         "teacher_fingerprint": teacher,
         "versions": {name: version(name) for name in VERSIONED},
-        "identity": settings,
     }
     partial = document.with_suffix(".part")
     partial.write_text(json.dumps(content, indent=2) + "\n")

@@ -59,6 +59,25 @@ def test_another_configuration_is_refused_and_the_setting_named(config: Config, 
     assert "choose another run.name" in message
 
 
+def test_settings_newer_than_a_run_have_their_defaults(config: Config) -> None:
+    document = claim(config, teacher=TEACHER).path / "config.json"
+    content = json.loads(document.read_text())
+    del content["config"]["distillation"]["levels"], content["config"]["lora"]
+    document.write_text(json.dumps(content))
+    claim(config, teacher=TEACHER)
+    with pytest.raises(ValueError, match=r"distillation\.levels: judge there, uniform now"):
+        claim(override(config, {"distillation.levels": "uniform"}), teacher=TEACHER)
+
+
+def test_a_run_with_settings_that_no_longer_exist_is_refused(config: Config) -> None:
+    document = claim(config, teacher=TEACHER).path / "config.json"
+    content = json.loads(document.read_text())
+    content["config"]["student"]["colour"] = "red"
+    document.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"another kind or version: choose another run\.name(?s:.*)student\.colour"):
+        claim(config, teacher=TEACHER)
+
+
 @pytest.mark.parametrize("changes", SAME_RUN, ids=lambda changes: next(iter(changes)))
 def test_how_the_work_is_done_may_differ(config: Config, changes: dict[str, Any]) -> None:
     base = override(config, {"run.engine": changes.get("run.engine", "local")})
