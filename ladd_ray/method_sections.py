@@ -73,13 +73,21 @@ class DistillationConfig(Section):
     where a judge of a low noise.renoise_mean seldom looks. (ours)"""
     rows: Literal["all", "real"] = "all"
     """all, or only real pictures: where the paper's inpainting model, trained on real data, has this loss."""
+    edit_target: Literal["teacher", "latents"] = "teacher"
+    """What an edit is drawn towards: the teacher's prediction, or the training latents themselves, at any level with
+    weight 1. Its source leaves little to chance, so their mean is sharp, and moves with the guidance knobs. (ours)"""
     guidance_scale: float = Field(default=1.0, ge=1)
-    """Text guidance of the teacher's prediction; 1 is none. It takes a second forward, image guidance a third."""
+    """Text guidance of the teacher's prediction; 1 is none. It takes a second forward, image guidance a third. Of a
+    student with guidance knobs it concerns real pictures alone: others are guided as they were drawn."""
     image_guidance_scale: float = Field(default=1.0, ge=0)
     """Guidance by the source picture of an edit; 1 is none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.edit_target == "latents" and self.rows == "real":
+            raise ValueError(
+                "distillation.edit_target = latents needs edits that have this loss: set distillation.rows = all"
+            )
         if self.image_guidance_scale != 1 and self.guidance_scale == 1:
             raise ValueError(
                 f"distillation.image_guidance_scale = {self.image_guidance_scale} needs text guidance too: set "

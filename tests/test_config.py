@@ -37,7 +37,14 @@ IMPOSSIBLE = [
     ({"method": "add", "lora.rank": 8}, "does not read lora:"),
     ({"method": "lcm", "distillation.weight": 2.5}, "lcm does not read distillation:"),
     ({"method": "lcm", "discriminator.r1": "exact"}, r"does not read discriminator\.r1"),
-    (KNOBS | {"distillation.guidance_scale": 2.0}, "leave distillation.guidance_scale"),
+    (KNOBS | {"distillation.guidance_scale": 2.0}, "distillation.guidance_scale too unless there are real rows"),
+    (
+        KNOBS
+        | {"data.tasks.inpaint": 0.5, "data.tasks.generate": 0.5}
+        | {"distillation.guidance_scale": 2.0, "distillation.image_guidance_scale": 1.5},
+        "leave distillation.image_guidance_scale at 1",
+    ),
+    ({"distillation.edit_target": "latents", "distillation.rows": "real"}, "set distillation.rows = all"),
     ({"distillation.weight": 1.0, "distillation.rows": "real"}, "no row of the training set is: set it to all"),
     ({"distillation.image_guidance_scale": 1.5}, "set distillation.guidance_scale above 1"),
     ({"lora.rank": 8, "student.precision": "bf16"}, "set student.precision to teacher.precision, fp32"),

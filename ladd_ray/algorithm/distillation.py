@@ -5,7 +5,8 @@
     loss    = c(sigma) |x0_pred - target|^2                 c = 1 - sigma, "exponential"
 
 Means run over channels and pixels of the latents; sigma is the judge's level, or any. Whether the teacher is guided is
-not stated: it may be. Of a student with guidance knobs, it is guided as it was when it drew the row. [ours]
+not stated: it may be. Of a student with guidance knobs, it is guided as it was when it drew the row. An edit may have
+the training latents for a target instead, with c = 1. [ours]
 
 Shape legend: b batch, c latent channels, h w latent height and width.
 """
@@ -86,8 +87,11 @@ def distillation_loss(
                 image_guidance_scale=guidance.image,
             )
         target = flow.predict_x0(x_sigma, velocity, sigma)
-    error = reduce((x0_pred - target).square(), "b c h w -> b", "mean")
-    return WEIGHTINGS[weighting](sigma) * error
+    return WEIGHTINGS[weighting](sigma) * _mean_square(x0_pred - target)
+
+
+def _mean_square(difference: Tensor) -> Tensor:
+    return reduce(difference.square(), "b c h w -> b", "mean")
 
 
 def configured_distillation(
@@ -113,6 +117,8 @@ def configured_distillation(
         weighting=config.weighting,
         guidance=None if negative_prompt is None else configured_guidance(batch, config, negative_prompt),
     )
+    if config.edit_target == "latents":
+        rows = torch.where(task_of(batch.prompt) == EDIT, _mean_square(x0_pred - batch.latents), rows)
     if config.rows == "all":
         return config.weight * rows
     real = torch.zeros_like(rows) if batch.real is None else batch.real.to(rows)
@@ -120,18 +126,16 @@ def configured_distillation(
 
 
 def wants_guidance(config: DistillationConfig, *, knobs: bool) -> bool:
-    """Whether the teacher's answer is guided at all; real rows of a student with ``knobs`` are not."""
+    """Whether the teacher's answer is guided at all."""
     return config.weight > 0 and (config.guidance_scale > 1 or (knobs and config.rows == "all"))
 
 
 def configured_guidance(batch: LatentBatch, config: DistillationConfig, negative_prompt: Condition) -> Guidance:
-    """What leads the teacher: the strengths of a row where it comes with any, else those of the configuration.
+    """What leads the teacher: the strengths that a row was drawn at where it comes with any, else the configuration's.
 
     Only an edit has a source to be led by; of a hole there is nothing to lead away from.
     """
-    if batch.prompt.strengths is not None:
-        text, image = leading_strengths(batch).unbind(dim=1)
-        return Guidance(negative_prompt, text, image)
-    edits = task_of(batch.prompt) == EDIT
-    image = torch.where(edits, config.image_guidance_scale, 1.0)
-    return Guidance(negative_prompt, config.guidance_scale, image)
+    image = torch.where(task_of(batch.prompt) == EDIT, config.image_guidance_scale, 1.0)
+    configured = torch.stack([torch.full_like(image, config.guidance_scale), image], dim=1)
+    text, image = leading_strengths(batch, otherwise=configured).unbind(dim=1)
+    return Guidance(negative_prompt, text, image)

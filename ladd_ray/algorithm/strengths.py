@@ -78,10 +78,11 @@ class IdleKnobs:
         return low + (high - low) * share
 
 
-def leading_strengths(batch: LatentBatch) -> Tensor:
-    """The strengths (b, 2) that lead the targets of a student with knobs, 1 where none does."""
+def leading_strengths(batch: LatentBatch, *, otherwise: Tensor) -> Tensor:
+    """The strengths (b, 2) that led the targets, and ``otherwise`` (b, 2) where none did or none is told."""
     strengths = batch.prompt.strengths
-    assert strengths is not None, "only a student with knobs is told strengths"
+    if strengths is None:
+        return otherwise
     real = torch.zeros(len(strengths), dtype=torch.bool, device=strengths.device) if batch.real is None else batch.real
     led = torch.stack([~real, ~real & (task_of(batch.prompt) == EDIT)], dim=1)
-    return torch.where(led, strengths, 1.0)
+    return torch.where(led, strengths, otherwise)

@@ -97,6 +97,44 @@ def test_a_row_with_strengths_is_led_by_them() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+def test_real_rows_are_led_as_configured_where_others_have_strengths() -> None:
+    config = DistillationConfig(weight=1.0, guidance_scale=3.0)
+    assert wants_guidance(DistillationConfig(weight=1.0, guidance_scale=3.0, rows="real"), knobs=True)
+    found = batch()
+    told = replace(found, prompt=found.prompt._replace(strengths=STRENGTHS))
+    torch.manual_seed(1)
+    x0_pred, noise, sigma = torch.randn(ROWS, *SIZE), torch.randn(ROWS, *SIZE), torch.tensor([0.2, 0.5, 0.8])
+    ours = configured_distillation(
+        teacher, x0_pred, batch=told, sigma=sigma, noise=noise, config=config, negative_prompt=NEGATIVE
+    )
+    scales = torch.where(REAL[:, None], torch.tensor([3.0, 1.0]), LED)
+    torch.testing.assert_close(ours, expected(scales, told, x0_pred, sigma=sigma, noise=noise))
+
+
+def test_edits_may_go_to_the_latents_themselves_at_any_level_and_whatever_the_weighting() -> None:
+    found, x0_pred = batch(), torch.randn(ROWS, *SIZE)
+    config = DistillationConfig(weight=2.5, edit_target="latents")
+    rows = {
+        (target, level): configured_distillation(
+            teacher,
+            x0_pred,
+            batch=found,
+            sigma=torch.full((ROWS,), level),
+            noise=torch.ones(ROWS, *SIZE),
+            config=config.model_copy(update={"edit_target": target}),
+        )
+        for target in ("latents", "teacher")
+        for level in (0.2, 0.8)
+    }
+    error = (x0_pred - found.latents).square().mean(dim=(1, 2, 3))
+    for level in (0.2, 0.8):
+        towards_latents, towards_teacher = rows["latents", level], rows["teacher", level]
+        torch.testing.assert_close(towards_latents[EDIT], 2.5 * error[EDIT])
+        others = [row for row in range(ROWS) if row != EDIT]
+        assert torch.equal(towards_latents[others], towards_teacher[others])
+        assert towards_latents[EDIT] != towards_teacher[EDIT]
+
+
 def test_real_rows_alone_are_led_by_nothing_where_they_have_strengths() -> None:
     config = DistillationConfig(weight=1.0, rows="real")
     assert not wants_guidance(config, knobs=True)

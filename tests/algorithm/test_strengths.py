@@ -158,6 +158,9 @@ def test_what_idle_knobs_say_follows_from_seed_and_sample() -> None:
 def test_what_leads_a_target_can_be_told_from_what_is_said() -> None:
     prompt = RANGES.tell(condition_of_tasks(), real=REAL, sample_ids=(0, 1, 2, 3))
     batch = LatentBatch(torch.zeros(4, 2, 4, 4), prompt, (0, 1, 2, 3), real=REAL)
-    assert torch.equal(leading_strengths(batch), condition_of_tasks().strengths)
+    assert torch.equal(leading_strengths(batch, otherwise=torch.ones(4, 2)), condition_of_tasks().strengths)
+    otherwise = torch.full((2, 2), 1.5)
     drawn = replace(batch, prompt=prompt.rows(slice(0, 2)), real=None)
-    assert leading_strengths(drawn).tolist() == [[4.0, 1.0], [3.0, 2.0]]
+    assert leading_strengths(drawn, otherwise=otherwise).tolist() == [[4.0, 1.5], [3.0, 2.0]]
+    told_none = replace(drawn, prompt=drawn.prompt._replace(strengths=None))
+    assert torch.equal(leading_strengths(told_none, otherwise=otherwise), otherwise)
