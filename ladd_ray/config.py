@@ -207,9 +207,9 @@ class Config(Section):
         guided, holes = self.distillation.guidance_scale != 1, self.data.tasks.inpaint > 0
         if self.distillation.image_guidance_scale != 1 or (guided and not holes):
             raise ValueError(
-                "with student.guidance_knobs every drawn row is distilled at the guidance that it was drawn with: leave "
-                "distillation.image_guidance_scale at 1, and distillation.guidance_scale too unless there are real "
-                "rows (data.tasks.inpaint above 0)"
+                "with student.guidance_knobs every drawn row is distilled at the guidance that it was drawn with: "
+                "leave distillation.image_guidance_scale at 1, and distillation.guidance_scale too unless there are "
+                "real rows (data.tasks.inpaint above 0)"
             )
         return self
 
