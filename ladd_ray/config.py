@@ -222,6 +222,11 @@ class Config(Section):
                 "distillation.rows = real and no row of the training set is: set it to all, data.origin to real, or "
                 "data.tasks.inpaint above 0"
             )
+        if loss.edit_target == "latents" and not (loss.weight and self.data.tasks.edit):
+            raise ValueError(
+                "distillation.edit_target = latents needs this loss and edits: set distillation.weight and "
+                "data.tasks.edit above 0"
+            )
         return self
 
     @model_validator(mode="after")

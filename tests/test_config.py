@@ -45,6 +45,7 @@ IMPOSSIBLE = [
         "leave distillation.image_guidance_scale at 1",
     ),
     ({"distillation.edit_target": "latents", "distillation.rows": "real"}, "set distillation.rows = all"),
+    ({"distillation.edit_target": "latents", "distillation.weight": 1.0}, r"data\.tasks\.edit above 0"),
     ({"distillation.weight": 1.0, "distillation.rows": "real"}, "no row of the training set is: set it to all"),
     ({"distillation.image_guidance_scale": 1.5}, "set distillation.guidance_scale above 1"),
     ({"lora.rank": 8, "student.precision": "bf16"}, "set student.precision to teacher.precision, fp32"),
