@@ -49,8 +49,8 @@ class TinyPixels(nn.Module):
 class Setting:
     """All networks and one batch of a step."""
 
-    def __init__(self) -> None:
-        torch.manual_seed(0)
+    def __init__(self, seed: int = 0) -> None:
+        torch.manual_seed(seed)
         self.student, self.teacher = TinyDenoiser(), TinyDenoiser().requires_grad_(False)
         self.decoder, self.features = TinyDecoder(), TinyPixels()
         self.heads = DiscriminatorHeads(
@@ -145,18 +145,20 @@ def two_points(first_id: int, rows: int) -> LatentBatch:
     return LatentBatch(MODES[torch.tensor(ids) % 2][:, :, None, None], prompts(rows), ids)
 
 
-def test_student_learns_two_points_from_noise_by_their_pictures() -> None:
-    setting = Setting()
+def spread_after_training(seed: int) -> Tensor:
+    """Standard deviations along and across the line through both points, from an untrained student's 1."""
+    setting = Setting(seed)
     student, heads = setting.student, setting.heads
     optimizers = [torch.optim.Adam(one.parameters(), lr=1e-2, betas=(0.0, 0.99)) for one in (student, heads)]
 
-    def draw_points() -> Tensor:
+    def spread() -> Tensor:
         batch = two_points(0, 500)
         with torch.no_grad():
-            return ladd.generate(student, batch, drawn=ladd.draw(batch, ONE_LEVEL, step=0, seed=1)).flatten(1)
+            points = ladd.generate(student, batch, drawn=ladd.draw(batch, ONE_LEVEL, step=0, seed=1))
+        return points.flatten(1).std(dim=0)
 
-    before = draw_points()
-    for step in range(80):
+    assert spread()[1] > 0.8, "an untrained student returns its noise"
+    for step in range(120):
         batch = two_points(step * 32, 32)
         drawn = ladd.draw(batch, ONE_LEVEL, step=step, seed=0)
         x0_pred = ladd.generate(student, batch, drawn=drawn)
@@ -168,7 +170,11 @@ def test_student_learns_two_points_from_noise_by_their_pictures() -> None:
         optimizers[0].step()
         student.zero_grad()
         heads.zero_grad()
-    after = draw_points()
-    assert before.std(dim=0)[1] > 0.8, "an untrained student returns its noise"
-    assert after.std(dim=0)[1] < 0.5, "both points lie on one line"
-    assert after.std(dim=0)[0] > 0.7, "the two points lie apart"
+    return spread()
+
+
+def test_student_learns_two_points_from_noise_by_their_pictures() -> None:
+    # Single trainings differ, and one of them also between processors: the median of several does not.
+    along, across = torch.stack([spread_after_training(seed) for seed in range(5)]).median(dim=0).values
+    assert across < 0.5, "both points lie on one line"
+    assert along > 0.7, "the two points lie apart"

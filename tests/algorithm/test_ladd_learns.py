@@ -1,5 +1,7 @@
 """The whole step as the training loop runs it, on latents that are one of two points of the plane."""
 
+from statistics import median
+
 import torch
 from torch import Tensor
 
@@ -48,15 +50,20 @@ def draw_points(student: TinyDenoiser) -> Tensor:
     return ladd.generate(student, batch, drawn=ladd.draw(batch, NOISE, step=0, seed=1)).flatten(1)
 
 
-def test_student_learns_two_points_from_noise() -> None:
-    torch.manual_seed(1)
+def points_after_training(seed: int) -> tuple[float, float, float, float]:
+    """Mean and standard deviation across the line through both points; spread along it, and the share of one point."""
+    torch.manual_seed(seed)
     student = TinyDenoiser()
-    before = draw_points(student)
+    assert draw_points(student).std(dim=0)[1] > 0.8, "an untrained student returns its noise"
     train(student)
-    after = draw_points(student)
-    right = (after[:, 0] > 0).float().mean()
-    assert before.std(dim=0)[1] > 0.8, "an untrained student returns its noise"
-    assert after.std(dim=0)[1] < 0.5, "both points lie on one line"
-    assert abs(after[:, 1].mean() - 0.5) < 0.4
-    assert after.std(dim=0)[0] > 1.1, "the two points lie apart"
+    along, across = draw_points(student).unbind(dim=1)
+    return across.mean().item(), across.std().item(), along.std().item(), (along > 0).float().mean().item()
+
+
+def test_student_learns_two_points_from_noise() -> None:
+    # Single trainings differ, and one of them also between processors: the median of several does not.
+    mean_across, across, along, right = map(median, zip(*map(points_after_training, range(5)), strict=True))
+    assert across < 0.5, "both points lie on one line"
+    assert abs(mean_across - 0.5) < 0.4
+    assert along > 1.1, "the two points lie apart"
     assert 0.2 < right < 0.8, "no point is dropped"

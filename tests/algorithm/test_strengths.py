@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from .networks import HIDDEN, POOLED, TinyDenoiser, TinyFeatures, prompts
 NOISE = NoiseConfig(levels=(1.0,), probabilities=(1.0,), warmup_probabilities=(1.0,), renoise_mean=-2.0)
 CONFIG = DiscriminatorConfig(width=16, depth=1)
 STEPS, ROWS = 80, 32
+SEEDS = range(5)
 WEAK, STRONG = 1.5, 6.0
 PLACES = {WEAK: -1.5, STRONG: 1.5}
 """What a teacher of this strength draws."""
@@ -87,16 +89,20 @@ def distance_between_strengths(student: SteeredDenoiser) -> float:
     return means[1] - means[0]
 
 
+def distance_after_training(seed: int, *, heads_know: bool) -> float:
+    torch.manual_seed(seed)
+    student = SteeredDenoiser()
+    assert distance_between_strengths(student) == 0
+    train(student, heads_know=heads_know)
+    return distance_between_strengths(student)
+
+
 def test_a_student_follows_a_knob_that_its_judge_knows() -> None:
-    distances = {}
-    for heads_know in (True, False):
-        torch.manual_seed(1)
-        student = SteeredDenoiser()
-        assert distance_between_strengths(student) == 0
-        train(student, heads_know=heads_know)
-        distances[heads_know] = distance_between_strengths(student)
-    assert distances[True] > 2, "targets lie 3 apart"
-    assert abs(distances[False]) < 0.7 * distances[True], distances
+    # Single trainings differ, and one of them also between processors: the median of several does not.
+    told = [distance_after_training(seed, heads_know=True) for seed in SEEDS]
+    untold = [distance_after_training(seed, heads_know=False) for seed in SEEDS]
+    assert median(told) > 2, "targets lie 3 apart"
+    assert median(untold) < 1, "a judge that does not know where the knob stands cannot ask for it"
 
 
 def test_features_tell_strengths_apart_also_where_there_is_none() -> None:
